@@ -8,6 +8,12 @@ DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
 Blend = Literal["exact", "median", "gaussian"]
 """How tiles become a field; see `PaintSettings.blend`."""
+BLENDS: dict[Blend, tuple[str, str]] = {
+    "exact": ("Exact tiles", "as if painted whole"),
+    "median": ("Median of patches", "the paper's patches"),
+    "gaussian": ("Gaussian patches", "weighted patches"),
+}
+"""Blend -> its label, and what it does."""
 TtaKind = Literal["none", "flips", "full"]
 """Kinds of test-time augmentation; `painting.tta.TTA` has their label and transforms."""
 Merge = Literal["mean", "median"]

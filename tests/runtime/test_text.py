@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.runtime.text import byte_size, duration, printable, printable_json, rough_duration
+import napari_virtual_paint
+from napari_virtual_paint.runtime.text import byte_size, duration, elapsed, printable, printable_json, rough_duration
 
 
 @pytest.mark.parametrize(
@@ -34,3 +37,14 @@ def test_control_characters_do_not_reach_a_terminal() -> None:
     assert json.loads(printable_json(json.dumps(text, ensure_ascii=False))) == text
     assert printable_json(json.dumps(text, ensure_ascii=False)).encode().isascii() is False  # letters stay as they are
     assert "\x9b" not in printable_json(json.dumps(text, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (10.4, "10 s"), (75, "1 min 15 s")])
+def test_elapsed(seconds: float, words: str) -> None:
+    assert elapsed(seconds) == words
+
+
+def test_no_module_formats_seconds_itself() -> None:
+    root = Path(napari_virtual_paint.__file__).parent
+    texts = {path.name: path.read_text("utf-8") for path in root.rglob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r"[sS]econds[^{}]*:\.\df\} s\b", text)] == ["text.py"]

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
+from napari_virtual_paint.choices import BLENDS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.cli._output import print_note, split_list
 from napari_virtual_paint.errors import InputError
 
@@ -86,7 +86,7 @@ def add_painting(parser: Parser) -> None:
         "--blend",
         choices=values_of(Blend),
         default="exact",
-        help="exact: as if painted whole; median: the paper's patches; gaussian: weighted patches (default: %(default)s)",
+        help=f"{'; '.join(f'{name}: {meaning}' for name, (_, meaning) in BLENDS.items())} (default: %(default)s)",
     )
     parser.add_argument(
         "--tile", type=tile_size, default="auto", metavar="auto|PX", help="longest side of a tile in pixels (default: %(default)s)"

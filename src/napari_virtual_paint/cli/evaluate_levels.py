@@ -22,6 +22,7 @@ from napari_virtual_paint.cli._output import (
 )
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -161,7 +162,7 @@ def as_text(report: Evaluation) -> str:
             parts.append(table([level, "truth", *names], rows))
     failed = f", {len(report.failed)} failed (see {report.output and report.output / 'failed.csv'})" if len(report.failed) else ""
     where = f"; the report is {report.output / 'report.html'}" if report.output else ""
-    return "\n\n".join([*parts, f"{counted(report.fields, 'field')} evaluated in {report.seconds:.1f} s{failed}{where}."])
+    return "\n\n".join([*parts, f"{counted(report.fields, 'field')} evaluated in {elapsed(report.seconds)}{failed}{where}."])
 
 
 def _cell(value: float | None) -> str:

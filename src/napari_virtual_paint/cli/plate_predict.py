@@ -22,6 +22,7 @@ from napari_virtual_paint.cli._options import (
 )
 from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_notes, print_result, terminated_as_interrupted
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -153,6 +154,6 @@ def as_text(summary: PlateSummary) -> str:
     before = f", {summary.skipped} were painted before" if summary.skipped else ""
     failed = f", {summary.failed} failed (see {summary.failures})" if summary.failed else ""
     return (
-        f"{summary.output}: {summary.painted} of {summary.fields} fields painted in {summary.seconds:.1f} s{before}{failed}; "
+        f"{summary.output}: {summary.painted} of {summary.fields} fields painted in {elapsed(summary.seconds)}{before}{failed}; "
         f"scores in {summary.scores}."
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, open_models, paint_settings
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,7 +171,7 @@ def as_text(report: dict[str, Any]) -> str:
     how = "exact" if report["exact"] else f"blended ({report['blend']}), so not exact"
     text = (
         f"{report['output']}: {', '.join(report['channels'])} by {report['model']} {report['version']} "
-        f"in {report['seconds']:.1f} s on {report['device']} ({report['precision']}, {how}; {report['peak_memory_mb']:.0f} MB at most)."
+        f"in {elapsed(report['seconds'])} on {report['device']} ({report['precision']}, {how}; {report['peak_memory_mb']:.0f} MB at most)."
     )
     if "uncertainty" in report:
         spreads = ", ".join(f"{stain} {value:.3g}" for stain, value in report["uncertainty"].items())

@@ -139,10 +139,10 @@ def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
         "run": str(config.run),
         **{name: getattr(state, name) for name in ("state", "phase", "step", "steps", "seconds_left", "message", "pid", "host")},
         "loss": last.loss if last else None,
-        "pcc": dict(zip(state.stains, last.pcc, strict=False)) if last else {},
+        "pcc": dict(zip(state.stains, last.scores.get("pcc", ()), strict=False)) if last else {},
     }
     left = time_left(state.seconds_left)
-    pcc = f"PCC {last.mean_pcc:.4f} after step {last.step}" if last and last.pcc else ""
+    pcc = f"PCC {last.mean('pcc'):.4f} after step {last.step}" if last and last.scores.get("pcc") else ""
     how = "no run has begun" if state.state == "none" else f"{state.state}, {state.phase}, step {state.step} of {state.steps}"
     print_result(report, ", ".join(part for part in (f"{config.id}: {how}", pcc, left, state.message) if part), as_json=args.json)
     return 0

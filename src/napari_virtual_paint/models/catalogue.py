@@ -65,7 +65,7 @@ def opened(problems: list[str] | None = None) -> Iterator[tuple[PackageFiles, De
 def default_model(ids: Iterable[str]) -> str:
     """Return the model to preselect for a plate or a demonstration: `DEFAULT` if it is among the ids, else the first.
 
-    The Stain dock preselects the first model that it lists, and the command line has no default: ``-m`` names a model.
+    The Stain dock preselects the model that fits the layers best, and the command line has no default: ``-m`` names a model.
     """
     known = list(ids)
     return DEFAULT if DEFAULT in known else known[0]

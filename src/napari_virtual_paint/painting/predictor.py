@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +174,7 @@ class Predictor:
         free = sys.maxsize if self.settings.steady else devices.resolve(self.kind).free_memory
         return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
 
-    def _patches(self, field: NetworkInput, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:
+    def _patches(self, field: NetworkInput, blend: str) -> Iterator[Finished]:
         """Paint in overlapping patches."""
         multiple = self.multiples()[-1]
         fixed = self.info.step_size and self.info.step_size[-1] == 0

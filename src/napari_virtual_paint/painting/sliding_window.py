@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ def importance(patch: int) -> Floats:
     return np.maximum(weight, 1e-3)
 
 
-def predict_patches(predict: Predict, field: Floats, blend: Literal["median", "gaussian"], patch: int = 256) -> Iterator[Row]:
+def predict_patches(predict: Predict, field: Floats, blend: str, patch: int = 256) -> Iterator[Row]:
     """Paint a field in square patches with a stride of half a patch.
 
     Parameters
@@ -35,7 +35,8 @@ def predict_patches(predict: Predict, field: Floats, blend: Literal["median", "g
     field
         The normalized field, axes (C, [Z,] Y, X); Z is never cut.
     blend
-        ``median`` of the four predictions of every pixel (Cross-Zamirski 2022, "Model inference"), or their mean under a Gaussian weight.
+        A key of `STRIPS`: ``median`` of the four predictions of every pixel (Cross-Zamirski 2022, "Model inference"), or their mean
+        under a Gaussian weight.
     patch
         Side of a patch in pixels, even.
     """
@@ -45,7 +46,7 @@ def predict_patches(predict: Predict, field: Floats, blend: Literal["median", "g
     after = [stride + (-side) % stride for side in (height, width)]
     padded = reflect(field, [(0, 0)] * (field.ndim - 2) + [(stride, after[0]), (stride, after[1])])
     corners = list(patches(padded.shape[-2:], patch, stride))
-    strip = _Median(stride) if blend == "median" else _Weighted(importance(patch))
+    strip = STRIPS[blend](patch)
     for count, (y, x) in enumerate(corners, start=1):
         strip.add(predict(padded[..., y : y + patch, x : x + patch]), x, padded.shape[-1])
         if count < len(corners) and corners[count][0] == y:
@@ -64,6 +65,16 @@ def reflect(field: Floats, widths: list[tuple[int, int]]) -> Floats:
     """Pad by reflection; an axis of one pixel, which has nothing to reflect, repeats it."""
     padded: Floats = np.pad(field, widths, mode="reflect") if any(a or b for a, b in widths) else field
     return padded
+
+
+class Strip(Protocol):
+    """A row of patches that are merged."""
+
+    def add(self, stains: Floats, x: int, width: int) -> None:
+        """Add one patch of the current row."""
+
+    def finish(self, stride: int) -> Floats:
+        """Return the upper half, which no later row touches, and move down by half a patch."""
 
 
 class _Weighted:
@@ -117,3 +128,10 @@ class _Median:
         self.slots[..., stride:, :] = np.nan
         self.row += 1
         return out
+
+
+STRIPS: dict[str, Callable[[int], Strip]] = {
+    "median": lambda patch: _Median(patch // 2),
+    "gaussian": lambda patch: _Weighted(importance(patch)),
+}
+"""Blend of patches -> what merges a row of them, made from their side; every `choices.Blend` but ``exact``."""

@@ -21,6 +21,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def elapsed(seconds: float) -> str:
+    """Return a measured duration, as ``0.4 s``, ``40 s`` or ``9 min 20 s``."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
 def rough_duration(seconds: float) -> str:
     """Return an estimated duration, as ``40 s``, ``9 min``, ``3 h 20 min`` or ``4 days``."""
     if seconds < 90:

@@ -17,6 +17,7 @@ from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.runtime.lock_file import OutputLock
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import elapsed
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready
 from napari_virtual_paint.study.tables import headline, long_table, matrices
@@ -145,7 +146,7 @@ class _Work:
         verb = "trained on" if isinstance(unit, TrainingUnit) else "tested on"
         number = f"{len(self.done)} of {len(self.units)}"
         size = "" if len(self.config.sizes) == 1 else f", {unit.size} image{'' if unit.size == 1 else 's'}"
-        return f"{number}: {verb} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
+        return f"{number}: {verb} {unit.domain}{size}, seed {unit.seed} ({elapsed(seconds)})"
 
     def step(self, message: str = "") -> Progress:
         """Return the current progress."""

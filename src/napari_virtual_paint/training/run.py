@@ -55,7 +55,11 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     assert config.run is not None
     if rank_zero_only.rank:
         report = _silent
-    with _silence_lightning(), torch_threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
+    with (
+        _silence_lightning(),
+        torch_threads(config.threads),
+        RunFolderWriter(config.run, config.id, config.output, config.monitor) as files,
+    ):
         files.phase("reading images")
         data = _read(config, report, files)
         files.stains = data.stains
@@ -189,12 +193,18 @@ def _curve(lines: Sequence[Epoch]) -> str:
     """Return a curve as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    last = lines[-1] if lines else Epoch(0, 0, 0.0)
-    names = [f"{name}_{i}" for name, values in last.scores.items() for i in range(len(values))] + [name for name, _ in last.more]
-    table.writerow(["epoch", "step", "loss", *names])
-    for line in lines:
-        values = (line.loss, *chain.from_iterable(line.scores.values()), *(value for _, value in line.more))
-        table.writerow([line.epoch, line.step, *(f"{value:.6f}" for value in values)])
+    rows = [
+        {
+            "loss": line.loss,
+            **{f"{name}_{i}": value for name, values in line.scores.items() for i, value in enumerate(values)},
+            **dict(line.more),
+        }
+        for line in lines
+    ]
+    names = list(dict.fromkeys(chain(["loss"], *reversed(rows))))  # epochs of an earlier version may lack a score
+    table.writerow(["epoch", "step", *names])
+    for line, row in zip(lines, rows, strict=True):
+        table.writerow([line.epoch, line.step, *(f"{row[name]:.6f}" if name in row else "" for name in names)])
     return text.getvalue()
 
 

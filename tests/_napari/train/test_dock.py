@@ -24,7 +24,7 @@ from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.widgets import DEVICES
 from napari_virtual_paint._napari.train import config_controller, time_estimate
 from napari_virtual_paint._napari.train import process as train_process
-from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, span, thinned
+from napari_virtual_paint._napari.train.curve import MOST, CurveView, score_span, span, thinned
 from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
 from napari_virtual_paint._napari.train.prepare import PairVerdict
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, Checks, HeldOut, Length, SourceKind, TrainState
@@ -370,12 +370,13 @@ def test_true_and_painted_have_one_contrast():
 
 
 def test_curves_keep_their_ends():
-    lines = [EpochRecord(step, 1.0 / (step + 1), (0.5,)) for step in range(5000)]
+    lines = [EpochRecord(step, 1.0 / (step + 1), {"pcc": (0.5,)}) for step in range(5000)]
     few = thinned(lines)
     assert (len(few), few[0], few[-1]) == (MOST, lines[0], lines[-1])
     assert span([1.0, 2.0])[0] < 1 < 2 < span([1.0, 2.0])[1]
-    assert pcc_span([0.55]) == (0.5, 1.0)
-    assert pcc_span([-0.12]) == (-0.2, 1.0)
+    assert score_span([0.55]) == (0.5, 1.0)
+    assert score_span([-0.12]) == (-0.2, 1.0)
+    assert score_span([18.0, 22.5]) == (0.9, 23.0)
 
 
 def test_the_curve_is_drawn_with_and_without_numbers(qtbot):
@@ -390,7 +391,7 @@ def test_the_curve_is_drawn_with_and_without_numbers(qtbot):
             step=3,
             steps=9,
             stains=("DNA",),
-            curve=(EpochRecord(3, 0.5, (float("nan"),)), EpochRecord(6, 0.4, (0.8,))),
+            curve=(EpochRecord(3, 0.5, {"pcc": (float("nan"),)}), EpochRecord(6, 0.4, {"pcc": (0.8,)})),
         )
     )
     assert view.grab().toImage() != empty

@@ -94,8 +94,8 @@ def test_a_finished_run_tells_all(whole: TrainConfig) -> None:
     assert not state.alive
     assert state.resumable
     assert [line.step for line in state.curve] == [3, 6, 9]
-    assert all(len(line.pcc) == 2 for line in state.curve)
-    assert state.best == max(state.curve, key=lambda line: line.mean_pcc)
+    assert all(len(line.scores["pcc"]) == 2 for line in state.curve)
+    assert state.best == max(state.curve, key=lambda line: line.mean("pcc"))
     assert not (whole.run / CONTROL).exists()
 
 
@@ -107,7 +107,7 @@ def test_the_preview_is_what_the_network_paints_of_the_held_out_field(whole: Tra
     assert len(shown.channels) == 3
     assert shown.pixel_size == pytest.approx((0.65, 0.65))
     pcc = [float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in zip(shown.painted, shown.truth, strict=True)]
-    assert pcc == pytest.approx(watch(whole.run).curve[-1].pcc, abs=1e-4)
+    assert pcc == pytest.approx(watch(whole.run).curve[-1].scores["pcc"], abs=1e-4)
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
@@ -136,7 +136,7 @@ def test_finish_writes_the_package_of_the_best_epoch(tmp_path: Path) -> None:
     assert state.state == "finished"
     assert [line.step for line in state.curve] == [3, 5]
     scores = [row["pcc"] for row in open_model(package).info.card.scores.values()]
-    assert np.mean(scores) == pytest.approx(state.best.mean_pcc, abs=1e-3)
+    assert np.mean(scores) == pytest.approx(state.best.mean("pcc"), abs=1e-3)
 
 
 def test_finish_before_the_first_epoch_scores_what_there_is(tmp_path: Path) -> None:
@@ -243,7 +243,13 @@ def test_an_empty_folder_and_files_of_something_else(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text("epoch,step,loss,pcc_0,ssim_0,critic\n0,5,0.25,0.5,0.75,-3\n1,broken\n")
-    assert watch(tmp_path).curve == (EpochRecord(5, 0.25, (0.5,)),)
+    assert watch(tmp_path).curve == (EpochRecord(5, 0.25, {"pcc": (0.5,), "ssim": (0.75,)}),)
+
+    written(tmp_path, monitor="ssim")
+    (tmp_path / "curve.csv").write_text("epoch,step,loss,pcc_0,ssim_0\n0,5,0.25,0.5,0.75\n1,10,0.2,0.75,0.5\n")
+    state = watch(tmp_path)
+    assert state.best is not None
+    assert (state.best.step, state.best.mean("ssim")) == (5, 0.75), "the best epoch is that of the monitored metric"
 
 
 # -- how long it takes ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST,
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
 from napari_virtual_paint._napari.shared.widgets import button, combo
+from napari_virtual_paint.runtime.text import elapsed
 
 LAYOUTS = {"each": "separate", "overlaid": "overlaid"}
 KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
@@ -160,7 +161,7 @@ def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: fl
     scored = [row for row in rows if row.pixels]
     reasons = list(dict.fromkeys(row.reason for row in rows if row.reason))
     scale = "z-scored" if request.scale == "zscore" else "raw intensities"
-    summary = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels per stain, in {seconds:.1f} s." if scored else ""
+    summary = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels per stain, in {elapsed(seconds)}." if scored else ""
     more = f" (and {len(reasons) - 2} more: point at a dash)" if len(reasons) > 2 else ""
     return " ".join(part for part in (summary, *reasons[:2]) if part) + more
 

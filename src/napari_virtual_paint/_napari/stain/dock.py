@@ -36,6 +36,7 @@ from napari_virtual_paint._napari.stain.panel import StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -346,7 +347,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         if painting is not None:
             report = painting.report
             exact = ", exact" if report.exact else ""
-            self.panel.status.setText(f"Painted in {report.seconds:.1f} s on {report.device}{exact}{passes_of(report)}.")
+            self.panel.status.setText(f"Painted in {elapsed(report.seconds)} on {report.device}{exact}{passes_of(report)}.")
             new = [note for note in report.notes if note not in notes]
             if new:
                 show_warning("\n".join(new))

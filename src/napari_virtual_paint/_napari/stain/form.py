@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
+from napari_virtual_paint.choices import BLENDS
 from napari_virtual_paint.painting.tta import TTA
 
 SMALLEST_TILE = 16  # pixels per side; a smaller number means ``auto``
@@ -138,8 +139,8 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self._rows_changed()
 
 
-LABELS = {
-    "blend": {"exact": "Exact tiles", "median": "Median of patches", "gaussian": "Gaussian patches"},
+LABELS: dict[str, dict[str, str]] = {
+    "blend": {name: label for name, (label, _) in BLENDS.items()},
     "device": dict(DEVICES),
     "precision": {"float32": "float32 (exact)", "bfloat16": "bfloat16 (faster, ±0.1 SD)"},
     "tta": {name: kind.label for name, kind in TTA.items()},
@@ -173,7 +174,7 @@ class StainForm(BoundForm[StainState]):
         self.device_line = words()
         self.advanced = fold("Advanced")
         self.precision = self._choices("precision", "float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD")
-        self.blend = self._choices("blend", "Exact tiles equal the field painted whole; the other two are kept for comparison")
+        self.blend = self._choices("blend", "Exact tiles equal the field painted whole; the others are kept for comparison")
         self.tile = QSpinBox()
         self.tta = self._choices(
             "tta", "Paint the image flipped and turned as well, and merge what comes out; the passes' SD becomes a hidden layer"

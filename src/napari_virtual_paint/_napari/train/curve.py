@@ -1,4 +1,4 @@
-"""The curves of a training: the loss above, the correlation of each stain below."""
+"""The curves of a training: the loss above, the monitored score of each stain below."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train.watcher import colours
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.training.run_folder.watch import EpochRecord, RunState
 
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16  # margins of the two plots in pixels: numbers at the left, titles above, steps below
@@ -31,7 +32,7 @@ class CurveView(QWidget):  # type: ignore[misc]
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
-        self.setAccessibleName("Loss and correlation by step")
+        self.setAccessibleName("Loss and score by step")
 
     def set_state(self, state: RunState | None) -> None:
         """Show another state or run."""
@@ -50,11 +51,11 @@ class CurveView(QWidget):  # type: ignore[misc]
         painter.setFont(font)
         upper, lower = self._areas()
         self._draw_loss(painter, upper)
-        self._draw_pcc(painter, lower)
+        self._draw_scores(painter, lower)
         painter.end()
 
     def _areas(self) -> tuple[QRectF, QRectF]:
-        """Return the plots of the loss and of the correlations."""
+        """Return the plots of the loss and of the scores."""
         inner = self.height() - TOP - GAP - FOOT
         width = self.width() - LEFT - RIGHT
         upper = QRectF(LEFT, TOP, width, inner * 0.45)
@@ -72,13 +73,13 @@ class CurveView(QWidget):  # type: ignore[misc]
         self._curve(painter, area, [(step, loss) for step, loss in self._recent], (low, high), QPen(faint, 1.0))
         self._curve(painter, area, [(line.step, line.loss) for line in self._lines], (low, high), QPen(ink, 1.6), dots=True)
 
-    def _draw_pcc(self, painter: QPainter, area: QRectF) -> None:
-        names = self._names()
-        values = [value for line in self._lines for value in line.pcc if math.isfinite(value)]
-        low, high = pcc_span(values)
-        self._frame(painter, area, "Correlation (PCC) on what is held out", f"{low:g}", f"{high:g}")
+    def _draw_scores(self, painter: QPainter, area: QRectF) -> None:
+        names, scores = self._names(), [(line.step, self._scores(line)) for line in self._lines]
+        low, high = score_span([value for _, values in scores for value in values if math.isfinite(value)])
+        metric = METRICS[self._metric()]
+        self._frame(painter, area, f"{metric.label} of the held-out part", f"{low:g}", f"{high:g}")
         for index, colour in enumerate(colours(names)):
-            points = [(line.step, line.pcc[index]) for line in self._lines if index < len(line.pcc)]
+            points = [(step, values[index]) for step, values in scores if index < len(values)]
             self._curve(painter, area, points, (low, high), QPen(QColor(*colour), 1.8), dots=True)
         painter.setPen(self._ink())
         steps = self._steps()
@@ -133,13 +134,21 @@ class CurveView(QWidget):  # type: ignore[misc]
         if line is None:
             return
         numbers = [f"step {line.step}", f"loss {line.loss:.4g}"]
-        numbers += [f"{name} {value:.3f}" for name, value in zip(self._names(), line.pcc, strict=False)]
+        numbers += [f"{name} {value:.3f}" for name, value in zip(self._names(), self._scores(line), strict=False)]
         QToolTip.showText(event.globalPosition().toPoint(), "\n".join(numbers), self)
 
     def _names(self) -> list[str]:
-        count = len(self._lines[-1].pcc) if self._lines else 0
+        count = len(self._scores(self._lines[-1])) if self._lines else 0
         names = list(self.state.stains) if self.state is not None else []
         return [*names, *(f"stain {i + 1}" for i in range(len(names), count))][: max(count, len(names))]
+
+    def _metric(self) -> str:
+        """Return the monitored metric, or PCC where the curve lacks it, as those of earlier versions may."""
+        monitor = self.state.monitor if self.state is not None else "pcc"
+        return monitor if any(monitor in line.scores for line in self._lines) else "pcc"
+
+    def _scores(self, line: EpochRecord) -> tuple[float, ...]:
+        return line.scores.get(self._metric(), ())
 
     def _steps(self) -> int:
         state = self.state
@@ -169,6 +178,6 @@ def span(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def pcc_span(values: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of the correlation axis: 1, and the tenth below the lowest value."""
-    return (min(0.0 if not values else math.floor(min(values) * 10) / 10, 0.9), 1.0)
+def score_span(values: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of the axis of scores: from the tenth below the lowest value to 1, or beyond the highest value."""
+    return (min(0.0 if not values else math.floor(min(values) * 10) / 10, 0.9), float(max(1, math.ceil(max(values, default=1)))))

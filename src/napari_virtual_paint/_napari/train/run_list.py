@@ -14,6 +14,7 @@ from napari_virtual_paint._napari.train.process import RunLocation
 from napari_virtual_paint._napari.train.state import RUN, runs_folder
 from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.runtime.progress import time_left
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState
 
@@ -71,11 +72,13 @@ def status_html(state: RunState) -> str:
         parts.append(f"<b>{ENDED.get(state.state, state.state)}</b>")
     best = state.best
     if best is not None:
+        values, label = best.scores[state.monitor], METRICS[state.monitor].label
         scores = " · ".join(
             f'<font color="{QColor(*colour).name()}">{escape(name)} {value:.2f}</font>'
-            for name, value, colour in zip(state.stains, best.pcc, colours(state.stains), strict=False)
+            for name, value, colour in zip(state.stains, values, colours(state.stains), strict=False)
         )
-        parts.append(f"Best epoch: step {best.step}, PCC {best.mean_pcc:.3f}" + (f" ({scores})" if len(best.pcc) > 1 else ""))
+        mean = best.mean(state.monitor)
+        parts.append(f"Best epoch: step {best.step}, {label} {mean:.3f}" + (f" ({scores})" if len(values) > 1 else ""))
     if state.message and not (state.state == "paused" or state.state == "finished"):
         parts.append(escape(message_of(state)))
     return "<br>".join(parts)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.plates.view.palette import figure
 from napari_virtual_paint.runtime.delimited_text import escape_formula, escape_formulas
 
@@ -49,9 +50,8 @@ class Csv:
     note: str = ""  # note on what is left out
 
 
-SPELLED = {
-    word.casefold(): word
-    for word in ("PCC", "SSIM", "PSNR", "MSE", "MAE", "NMAE", "SD", "IoU", "F1", "DSB", "UMAP", "PCA", "PC1", "PC2", "MoA", "CI", "ID")
+SPELLED = {name: metric.label for name, metric in METRICS.items()} | {
+    word.casefold(): word for word in ("NMAE", "SD", "IoU", "F1", "DSB", "UMAP", "PCA", "PC1", "PC2", "MoA", "CI", "ID")
 }
 """Words that are spelled differently from the column name."""
 

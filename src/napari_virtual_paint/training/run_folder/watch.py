@@ -13,7 +13,7 @@ import platform
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.processes import is_running
 
@@ -39,12 +40,12 @@ class EpochRecord:
 
     step: int
     loss: float  # mean over its steps
-    pcc: tuple[float, ...] = ()  # per stain on the validation part; empty where there is none
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Metric -> its value for each stain on the validation part; empty where there is none."""
 
-    @property
-    def mean_pcc(self) -> float:
-        """Mean over the stains that have a value; NaN if none has."""
-        defined = [value for value in self.pcc if not math.isnan(value)]
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over the stains that have a value; NaN if none has."""
+        defined = [value for value in self.scores.get(metric, ()) if not math.isnan(value)]
         return sum(defined) / len(defined) if defined else math.nan
 
 
@@ -64,6 +65,7 @@ class RunState:
     id: str = ""
     stains: tuple[str, ...] = ()
     package: str = ""  # `id`, `stains` and `package`: the model's id, names of the stains, and path of the package
+    monitor: str = "pcc"  # the metric that selects the best epoch
     curve: tuple[EpochRecord, ...] = ()  # one record per epoch
     recent: tuple[tuple[int, float], ...] = ()  # (step, loss) of the latest steps, averaged over a fraction of a second each
     preview: int | None = None  # time (ns) at which the preview was written; None where there is none
@@ -76,9 +78,9 @@ class RunState:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The epoch with the highest mean PCC; None before any has one."""
-        scored = [line for line in self.curve if not math.isnan(line.mean_pcc)]
-        return max(scored, key=lambda line: line.mean_pcc) if scored else None
+        """The epoch with the highest mean of the monitored metric; None before any has one."""
+        scored = [line for line in self.curve if not math.isnan(line.mean(self.monitor))]
+        return max(scored, key=lambda line: line.mean(self.monitor)) if scored else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +151,7 @@ def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
         id=str(values.get("id", "")),
         stains=tuple(str(name) for name in values.get("stains", ())),
         package=str(values.get("package", "")),
+        monitor=str(values.get("monitor", "pcc")),
         recent=tuple((int(step), float(loss)) for step, loss in values.get("recent", ())),
     )
 
@@ -173,8 +176,9 @@ def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
     lines = []
     for row in csv.DictReader((text or "").splitlines()):
         try:
-            pcc = tuple(float(value) for name, value in row.items() if name and name.startswith("pcc_"))
-            lines.append(EpochRecord(int(row["step"]), float(row["loss"]), pcc))
+            columns = {name: [value for column, value in row.items() if column and column.startswith(f"{name}_")] for name in METRICS}
+            scores = {name: tuple(map(float, values)) for name, values in columns.items() if any(values)}
+            lines.append(EpochRecord(int(row["step"]), float(row["loss"]), scores))
         except (KeyError, TypeError, ValueError):
             continue
     return tuple(lines)

@@ -31,8 +31,8 @@ class RunFolderWriter:
     ----------
     folder
         The run folder; created if absent.
-    id, package
-        The model's id, and the path of its package.
+    id, package, monitor
+        The model's id, the path of its package, and the metric that selects the best epoch.
 
     Attributes
     ----------
@@ -40,9 +40,10 @@ class RunFolderWriter:
         Names of the stains, once known.
     """
 
-    def __init__(self, folder: Path, id: str, package: Path) -> None:
+    def __init__(self, folder: Path, id: str, package: Path, monitor: str = "pcc") -> None:
         self.folder, self.stains = folder, tuple[str, ...]()
-        self._values: dict[str, Any] = {"id": id, "package": str(package), "phase": "", "step": 0, "steps": 0, "seconds_left": None}
+        self._values: dict[str, Any] = {"id": id, "package": str(package), "monitor": monitor, "phase": "", "step": 0, "steps": 0}
+        self._values["seconds_left"] = None
         self._state: How = "running"
         self._message = ""
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
