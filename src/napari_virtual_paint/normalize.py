@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.runtime.order_statistics import Method
+
 Floats = npt.NDArray[np.float32]
+Column: TypeAlias = npt.NDArray[np.float64]
 Kind = Literal[
     "zero_mean_unit_variance",
     "fixed_zero_mean_unit_variance",
@@ -153,7 +156,7 @@ class Normalization:
 
     def apply(self, pixels: npt.NDArray[Any]) -> Floats:
         """Normalise pixels of the field or of a part of it; axes (C, ...), any type; returns float32."""
-        flat = _floats(pixels)
+        flat = as_floats(pixels)
         if pixels.dtype.kind == "f":
             bad = ~np.isfinite(flat)
             if bad.any():
@@ -164,7 +167,7 @@ class Normalization:
 
     def invert(self, pixels: npt.NDArray[Any]) -> Floats:
         """Bring normalised pixels (C, ...) back to the field's own unit."""
-        flat = _floats(pixels)
+        flat = as_floats(pixels)
         for step in reversed(self.steps):
             flat = step.invert(flat)
         return _float32(flat).reshape(pixels.shape)
@@ -198,13 +201,18 @@ def fit(
     fitted: list[Fitted] = []
     current: npt.NDArray[Any] = flat if finite is None else np.where(finite, flat, fill.astype(flat.dtype))
     for position, step in enumerate(steps):
-        if step.kind == "ensure_dtype" and (position == 0 or np.dtype(step.values.get("dtype", "float32")).kind == "f"):
+        if changes_nothing(step, position):
             continue
-        piece = _fit_step(step, (current, finite), (base, base_finite))
+        piece = fit_step(step, _Whole(current, finite), _Whole(base, base_finite))
         fitted.append(piece)
         if any(later.needs_field for later in steps[position + 1 :]):
-            current = piece.apply(_floats(current))
+            current = piece.apply(as_floats(current))
     return Normalization(tuple(fitted), fill, problems)
+
+
+def changes_nothing(step: Step, position: int) -> bool:
+    """Return whether a step is a mere change of type, which painting in float32 does without: the first one, or one to floating point."""
+    return step.kind == "ensure_dtype" and (position == 0 or np.dtype(step.values.get("dtype", "float32")).kind == "f")
 
 
 def zscore(
@@ -226,19 +234,48 @@ def zscore(
     groups = labels if len(mean) == len(labels) else ("The image",)
     problems: list[str] = []
     for name, count, spread in zip(groups, lost, std, strict=True):
-        problems += [_lost(name, int(count))] if count else []
-        problems += [_constant(name)] if spread == 0 else []
+        problems += faults(name, int(count), bool(spread == 0))
     column, eps = mean.reshape(-1, 1), float(step.values.get("eps", 1e-6))
     fill = np.broadcast_to(column, (len(labels), 1))
     return Normalization((_centred(column, 1.0 / (std.reshape(-1, 1) + eps)),), fill, tuple(problems))
 
 
-Pixels: TypeAlias = tuple[npt.NDArray[Any], "npt.NDArray[np.bool_] | None"]
-"""Pixels (C, pixels) and which of them are finite; None for all."""
+class FieldStatistics(Protocol):
+    """The numbers of a field that steps are fitted to: one for each channel, or one for all, shape (C or 1, 1)."""
+
+    def moments(self, per_channel: bool) -> tuple[Column, Column]:
+        """Return mean and SD; 0 where no pixel is finite."""
+        ...
+
+    def percentile(self, per_channel: bool, share: float | tuple[float, ...], method: Method = "linear") -> Column:
+        """Return a percentile, or several of them in columns, as `numpy.percentile` takes them."""
+        ...
 
 
-def _fit_step(step: Step, field: Pixels, reference: Pixels) -> Fitted:
-    """Fit one step to pixels (C, pixels)."""
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """The statistics of a field that is in memory: pixels (C, pixels), and which of them are finite; None for all."""
+
+    flat: npt.NDArray[Any]
+    finite: npt.NDArray[np.bool_] | None
+
+    def moments(self, per_channel: bool) -> tuple[Column, Column]:
+        return _moments(self._groups(per_channel))
+
+    def percentile(self, per_channel: bool, share: float | tuple[float, ...], method: Method = "linear") -> Column:
+        rows = self._groups(per_channel)
+        return np.array([np.percentile(row, share, method=method) for row in rows], np.float64).reshape(len(rows), -1)
+
+    def _groups(self, per_channel: bool) -> list[npt.NDArray[Any]]:
+        """Return the pixels that statistics are taken of together: a row for each channel, or one for all."""
+        flat, finite = self.flat, self.finite
+        groups = [slice(i, i + 1) for i in range(len(flat))] if per_channel else [slice(None)]
+        rows = [flat[group].ravel() if finite is None else flat[group][finite[group]] for group in groups]
+        return [row if row.size else np.zeros(1) for row in rows]
+
+
+def fit_step(step: Step, field: FieldStatistics, reference: FieldStatistics) -> Fitted:
+    """Fit one step to the statistics of the field as the steps before leave it, and of the model's unprocessed input."""
     if step.kind == "scale_linear":
         return Affine(step.column("gain", 1.0), step.column("offset", 0.0))
     if step.kind == "fixed_zero_mean_unit_variance":
@@ -249,42 +286,49 @@ def _fit_step(step: Step, field: Pixels, reference: Pixels) -> Fitted:
         return Pointwise(step)
     eps = float(step.values.get("eps", 1e-6))
     if step.kind == "scale_range":
-        percentiles = (float(step.values.get("min_percentile", 0.0)), float(step.values.get("max_percentile", 100.0)))
-        rows = _groups(step, *(reference if step.values.get("reference") else field))
-        edges = np.array([np.percentile(row, percentiles) for row in rows])
+        source = reference if step.values.get("reference") else field
+        edges = source.percentile(step.per_channel, _ends(step))
         zero = edges[:, :1]
         if step.values.get("centre_percentile") is not None:
-            zero = np.array([[float(np.percentile(row, step.values["centre_percentile"]))] for row in rows])
+            zero = source.percentile(step.per_channel, step.values["centre_percentile"])
         return _centred(zero, 1.0 / (edges[:, 1:] - edges[:, :1] + eps))
-    mean, std = _moments(_groups(step, *field))
+    mean, std = field.moments(step.per_channel)
     if step.kind == "zero_mean_unit_variance":
         return _centred(mean, 1.0 / (std + eps))
-    target_mean, target_std = _moments(_groups(step, *reference))
+    target_mean, target_std = reference.moments(step.per_channel)
     return _centred(mean, (target_std + eps) / (std + eps), target_mean)
 
 
-def _fit_clip(step: Step, field: Pixels) -> Clip:
+def percentiles_of(step: Step) -> tuple[tuple[float, Method], ...]:
+    """Return the percentiles that fitting a step takes, and how."""
+    if step.kind == "clip":
+        names = [f"{side}_percentile" for side in ("min", "max") if step.values.get(side) is None]
+        return tuple((float(step.values[name]), "inverted_cdf") for name in names if step.values.get(name) is not None)
+    if step.kind != "scale_range":
+        return ()
+    centre = step.values.get("centre_percentile")
+    return tuple((share, "linear") for share in (*_ends(step), *(() if centre is None else (float(centre),))))
+
+
+def _ends(step: Step) -> tuple[float, float]:
+    """Return the percentiles that `scale_range` takes to 0 and 1."""
+    return float(step.values.get("min_percentile", 0.0)), float(step.values.get("max_percentile", 100.0))
+
+
+def _fit_clip(step: Step, field: FieldStatistics) -> Clip:
     """Fit limits given as numbers or as percentiles (the specification's reference code takes a pixel's own value for these)."""
-    limits: list[npt.NDArray[np.float64] | None] = []
+    limits: list[Column | None] = []
     for side in ("min", "max"):
         if step.values.get(side) is not None:
             limits.append(step.column(side, 0.0))
         elif step.values.get(side + "_percentile") is not None:
-            share = float(step.values[side + "_percentile"])
-            limits.append(np.array([[float(np.percentile(row, share, method="inverted_cdf"))] for row in _groups(step, *field)]))
+            limits.append(field.percentile(step.per_channel, float(step.values[side + "_percentile"]), "inverted_cdf"))
         else:
             limits.append(None)
     return Clip(*limits)
 
 
-def _groups(step: Step, flat: npt.NDArray[Any], finite: npt.NDArray[np.bool_] | None) -> list[npt.NDArray[Any]]:
-    """Return the pixels that statistics are taken of together: a row for each channel, or one for all."""
-    groups = [slice(i, i + 1) for i in range(len(flat))] if step.per_channel else [slice(None)]
-    rows = [flat[group].ravel() if finite is None else flat[group][finite[group]] for group in groups]
-    return [row if row.size else np.zeros(1) for row in rows]
-
-
-def _moments(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _moments(rows: Sequence[npt.NDArray[Any]]) -> tuple[Column, Column]:
     """Return mean and SD of each row, shape (rows, 1), in float64 without a float64 copy of the whole row."""
     means, deviations = [], []
     for row in rows:
@@ -317,12 +361,14 @@ def _inspect(
     for index, row in enumerate(flat):
         name = labels[index] if labels is not None and index < len(labels) else f"channel {index}"
         good = row if finite is None else row[finite[index]]
-        if (lost := row.size - good.size) > 0:
-            problems.append(_lost(name, lost))
         fill[index] = good.mean(dtype=np.float64) if good.size else 0.0
-        if not good.size or good.min() == good.max():
-            problems.append(_constant(name))
+        problems += faults(name, row.size - good.size, not good.size or bool(good.min() == good.max()))
     return fill, tuple(problems)
+
+
+def faults(name: str, lost: int, constant: bool) -> list[str]:
+    """Return what is wrong with a channel, one sentence each: how many pixels are no numbers, and that all others are equal."""
+    return ([_lost(name, lost)] if lost else []) + ([_constant(name)] if constant else [])
 
 
 def _lost(name: str, count: int) -> str:
@@ -341,7 +387,7 @@ def _finite(flat: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
     return None if finite.all() else finite
 
 
-def _floats(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def as_floats(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return pixels (C, ...) as (C, pixels), in the smallest float type that holds their values: float32 or float64."""
     return pixels.reshape(pixels.shape[0], -1).astype(np.result_type(pixels.dtype, np.float32), copy=False)
 

@@ -16,6 +16,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.blocks import WHOLE, Block, Limits, block_side, blocks_of, limits_of
 from napari_virtual_paint.painting.estimation import shares
 from napari_virtual_paint.painting.field_painter import SHRUNK, FieldPainter, FieldUpdate, Raws
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
@@ -25,7 +26,7 @@ from napari_virtual_paint.painting.results import Painting, PaintReport, PaintUp
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tiles import within
 from napari_virtual_paint.painting.tta import TTA, DihedralTransform
-from napari_virtual_paint.runtime.scratch import zeros
+from napari_virtual_paint.runtime.scratch import file_backed_zeros, release, zeros
 from napari_virtual_paint.stack import PixelSize, Stack
 
 Floats = npt.NDArray[np.float32]
@@ -42,6 +43,7 @@ def paint(
     scratch: Path | None = None,
     series: Stack | None = None,
     matched: Sequence[Match] | None = None,
+    memory: int | None = None,
 ) -> Generator[PaintUpdate, None, Painting]:
     """Paint the stains of a stack.
 
@@ -57,7 +59,8 @@ def paint(
         needs.
     out
         Output of shape (T, stains, Z, Y, X) that takes float32 by slices: an array, a memory map, a zarr array; by default an array.
-        Where several passes are merged, it is written once a pass.
+        Where several passes are merged, it is written once a pass. One with a true attribute `takes_blocks` is written block by block
+        instead (see `blocks`), each finished and with all stains; one with a method `release` has it called after each block.
     view
         Time point, z-plane, y and x (in pixels) at the center of the user's view: painted first.
     scratch
@@ -66,6 +69,9 @@ def paint(
         All time points of the same planes, where `stack` is cut out of a time series and ``normalize`` is ``series``.
     matched
         The channels and planes that each model gets, if they are known already (see `model_set.matches`).
+    memory
+        Bytes that one field may take to be painted whole, and a block of a larger one; by default a fixed size, or less where less is
+        free (see `blocks.limits_of`).
 
     Yields
     ------
@@ -92,7 +98,8 @@ def paint(
     while not lock.acquire(timeout=0.1):
         yield PaintUpdate(0.0, 1.0, message="Waiting for another painting to end.")
     try:
-        return (yield from _Engine(models, stack, settings, found, chosen.kind, scratch, series).run(out, view))
+        limits = limits_of(memory, chosen.free_memory, chosen.kind, steady=settings.steady)
+        return (yield from _Engine(models, stack, settings, found, chosen.kind, scratch, series, limits).run(out, view))
     finally:
         lock.release()
 
@@ -118,6 +125,7 @@ class _Engine:
         kind: str,
         scratch: Path | None,
         series: Stack | None,
+        limits: Limits,
     ) -> None:
         self.models, self.stack, self.settings, self.kind, self.scratch = models, stack, settings, kind, scratch
         grey = stack.luminance() if any(each.luminance for each in found) else stack
@@ -134,6 +142,12 @@ class _Engine:
         self.passes = self._order(transforms)
         self.sums = np.zeros(len(self.spread_of))
         self.pixels = 0
+        self.side = self._block_side(limits)
+
+    def _block_side(self, limits: Limits) -> int | None:
+        """Return the side of the blocks that fields are split into; None where they are painted whole."""
+        splits = [split for painter in self.painters if (split := painter.split()) is not None]
+        return block_side(*self.painters[0].sides(), splits, limits) if len(splits) == len(self.painters) else None
 
     def _order(self, transforms: Sequence[DihedralTransform]) -> tuple[_Pass, ...]:
         """Return the passes: each member once, so that every stain appears early, then the other transforms."""
@@ -153,62 +167,82 @@ class _Engine:
             out = np.zeros(shape, np.float32)
         elif tuple(out.shape) != shape:
             raise InputError(f"The output has the shape {tuple(out.shape)}; these stains need {shape} (TCZYX).")
-        spread = zeros((shape[0], len(self.spread_of), *shape[2:]), self.scratch) if self.spread_of else None
-        todo = units([painter.match for painter in self.painters], self.stack, None if view is None else view[:2])
-        center, total = None if view is None else view[2:], float(len(todo))
-        for number, unit in enumerate(todo):
-            updates = self._direct(unit, out, center) if spread is None else self._merged(unit, out, spread, center)
+        spread = self._spread((shape[0], len(self.spread_of), *shape[2:])) if self.spread_of else None
+        found = units([painter.match for painter in self.painters], self.stack, None if view is None else view[:2])
+        center = None if view is None else view[2:]
+        blocks = blocks_of(span_slices(self.settings.region, *self.painters[0].sides()), self.side, center)
+        # Models that make one stain are brought to one scale, which is known once each has painted the whole field.
+        together = [tuple(blocks)] if any(count > 1 for count in self.models.makers()) else [(block,) for block in blocks]
+        todo = [(unit, part) for unit in found for part in together]
+        total = float(len(todo))
+        for number, (unit, part) in enumerate(todo):
+            updates = self._direct(unit, out, center, part) if spread is None else self._merged(unit, out, spread, center, part)
             for update in updates:
                 yield replace(update, done=number + update.done, total=total)
             self.raws.clear()
+            release(out)
+            release(spread)
         yield PaintUpdate(total, total)
         report = self._report(time.perf_counter() - started)
         stack = self._stack(out, self.models.stains, report)
         return Painting(stack, report, self._spread_stack(spread, report))
 
-    def _updates(self, unit: WorkUnit, step: _Pass, center: tuple[float, float] | None) -> Iterator[FieldUpdate]:
-        """Paint one pass over a unit; `share` of the updates is that of the pass."""
+    def _spread(self, shape: tuple[int, ...]) -> Floats:
+        """Return an array for the SDs; in a file where fields are too large for memory."""
+        return zeros(shape, self.scratch) if self.side is None else file_backed_zeros(shape, self.scratch)
+
+    def _updates(self, unit: WorkUnit, step: _Pass, center: tuple[float, float] | None, blocks: Sequence[Block]) -> Iterator[FieldUpdate]:
+        """Paint one pass over blocks of a unit; `share` of the updates is that of the pass."""
         for painter in self.painters:
             if painter is not self.painters[step.painter]:
                 painter.release()
-        parts = unit.parts[step.painter]
-        for number, place in enumerate(parts):
-            for update in self.painters[step.painter].paint(place, step.transform, center):
+        parts = [(place, None if self.side is None else block) for place in unit.parts[step.painter] for block in blocks]
+        for number, (place, block) in enumerate(parts):
+            for update in self.painters[step.painter].paint(place, step.transform, center, block):
                 yield update if update.share == SHRUNK else replace(update, share=(number + update.share) / len(parts))
 
-    def _direct(self, unit: WorkUnit, out: Any, center: tuple[float, float] | None) -> Iterator[PaintUpdate]:
-        """Paint a unit whose stains one pass makes, straight into the output."""
+    def _direct(self, unit: WorkUnit, out: Any, center: tuple[float, float] | None, blocks: Sequence[Block]) -> Iterator[PaintUpdate]:
+        """Paint blocks of a unit whose stains one pass makes, straight into the output, or into one block of it after the other."""
         before, alone = 0.0, len(self.painters) == 1
+        corner = self._corner(unit, blocks)
+        gathered = self._empty(corner) if takes_blocks(out) else None
         for step in self.passes:
             rows = self.rows[step.painter]
             span = (rows[0], rows[0] + len(rows))  # the stains of a single maker are contiguous
-            for update in self._updates(unit, step, center):
+            for update in self._updates(unit, step, center, blocks):
                 done = before + step.weight * max(update.share, 0.0)
                 if update.where is None or update.stains is None:
                     yield PaintUpdate(done, 1.0, message=update.message)
                     continue
                 where = (slice(unit.t, unit.t + 1), *update.where)
-                out[(where[0], slice(*span), *update.where)] = update.stains[None]
+                if gathered is None:
+                    out[(where[0], slice(*span), *update.where)] = update.stains[None]
+                else:
+                    gathered[(slice(*span), *within(update.where, corner))] = update.stains
                 yield PaintUpdate(done, 1.0, update.message, where, update.stains, None if alone else span)
             before += step.weight
+        if gathered is not None:
+            out[(slice(unit.t, unit.t + 1), slice(None), *corner)] = gathered[None]
 
-    def _merged(self, unit: WorkUnit, out: Any, spread: Floats, center: tuple[float, float] | None) -> Iterator[PaintUpdate]:
-        """Paint all passes over a unit and yield what is merged so far at every step."""
-        corner = self._corner(unit)
+    def _merged(
+        self, unit: WorkUnit, out: Any, spread: Floats, center: tuple[float, float] | None, blocks: Sequence[Block]
+    ) -> Iterator[PaintUpdate]:
+        """Paint all passes over blocks of a unit and yield what is merged so far at every step."""
+        corner = self._corner(unit, blocks)
         merged, direct = self._begin(unit, corner, out, spread)
 
         def show(done: float, box: Box, message: str = "") -> PaintUpdate:
             """Write and return what is merged so far."""
             z, y, x = (slice(a.start + c.start, a.stop + c.start) for a, c in zip(box, corner, strict=True))
             data = np.ascontiguousarray(merged.mean[(slice(None), *box)])
-            if not direct:
+            if not direct and not takes_blocks(out):
                 out[(slice(unit.t, unit.t + 1), slice(None), z, y, x)] = data[None]
             return PaintUpdate(done, 1.0, message, (slice(unit.t, unit.t + 1), z, y, x), data)
 
         before = 0.0
         for step in self.passes:
             merged.begin(step.painter, self.rows[step.painter])
-            for update in self._updates(unit, step, center):
+            for update in self._updates(unit, step, center, blocks):
                 done = before + step.weight * max(update.share, 0.0)
                 if update.share == SHRUNK:
                     merged.restart()
@@ -223,20 +257,30 @@ class _Engine:
         for band, changed in merged.finish():
             self.sums += merged.spread[(slice(None), *band)].sum(axis=(1, 2, 3), dtype=np.float64)
             yield show(1.0, band) if changed else PaintUpdate(1.0, 1.0)
+        if not direct and takes_blocks(out):
+            for block in blocks:
+                place = (unit.z, *block)
+                out[(slice(unit.t, unit.t + 1), slice(None), *place)] = merged.mean[(slice(None), *within(place, corner))][None]
         self.pixels += merged.mean[0].size
 
     def _begin(self, unit: WorkUnit, corner: Box, out: Any, spread: Floats) -> tuple[PassMerger, bool]:
         """Return the merger of the passes over a unit, and whether it works in the output itself."""
         frame = (unit.t, slice(None), *corner)
         direct = isinstance(out, np.ndarray) and out.dtype == np.float32
-        mean = out[frame] if direct else np.empty((len(self.models.stains), *(side.stop - side.start for side in corner)), np.float32)
+        mean = out[frame] if direct else self._empty(corner)
         shared = [count > 1 for count in self.models.makers()]
         median = self.settings.merge == "median"
         return PassMerger(mean, spread[frame], self.spread_of, self.counts, shared, median=median, folder=self.scratch), direct
 
-    def _corner(self, unit: WorkUnit) -> Box:
-        """Return the Z, Y and X of a unit that are painted."""
-        y, x = span_slices(self.settings.region, *self.painters[0].sides())
+    def _empty(self, corner: Box) -> Floats:
+        """Return an array for all stains of a part of a field."""
+        shape = (len(self.models.stains), *(side.stop - side.start for side in corner))
+        size = 4 * int(np.prod(shape, dtype=np.int64))
+        return file_backed_zeros(shape, self.scratch) if size > WHOLE else np.empty(shape, np.float32)
+
+    def _corner(self, unit: WorkUnit, blocks: Sequence[Block]) -> Box:
+        """Return the Z, Y and X of the blocks of a unit together."""
+        y, x = (slice(min(block[axis].start for block in blocks), max(block[axis].stop for block in blocks)) for axis in (0, 1))
         return unit.z, y, x
 
     def _report(self, seconds: float) -> PaintReport:
@@ -254,6 +298,7 @@ class _Engine:
             blend=self.settings.blend,
             exact=all(painter.predictor.exact for painter in self.painters),
             tile=max(painter.predictor.used_tile for painter in self.painters),
+            block=self.side or 0,
             seconds=seconds,
             peak_memory_mb=devices.peak_memory_mb(self.kind),
             notes=tuple(dict.fromkeys(notes)),
@@ -288,6 +333,11 @@ class _Engine:
             return None
         names = tuple(f"{self.models.stains[row]} SD" for row in self.spread_of)
         return self._stack(spread, names, report, shows=f"sample SD over {report.passes} passes")
+
+
+def takes_blocks(out: Any) -> bool:
+    """Return whether an output is written one finished block after the other."""
+    return bool(getattr(out, "takes_blocks", False))
 
 
 def _member_report(painter: FieldPainter, rows: Sequence[int], names: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil, prod
 
 from napari_virtual_paint import device as devices
@@ -10,6 +11,7 @@ from napari_virtual_paint.models import Match, Model, ModelInfo
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.blocks import Split, block_side, limits_of, must_be_whole, part_bytes
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
@@ -95,7 +97,15 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
         padded = tuple(ceil(side / multiple) * multiple for side in shape)
         tile = None if settings.tile == "auto" else settings.tile
         plan = plan_field(padded, probed, tile, chosen.kind, itemsize, chosen.free_memory)
-        return probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
+        memory, work = probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
+        if settings.blend == "exact" and not must_be_whole(info, settings):
+            need = partial(part_bytes, info, stack, found, settings, probed)
+            split = Split(probed.reach.field(), multiple, need)
+            side = block_side(padded[-2], padded[-1], [split], limits_of(None, chosen.free_memory, chosen.kind, steady=settings.steady))
+            if side is not None:
+                read = [min(side + 2 * split.reach, most) for most in padded[-2:]]
+                memory = min(memory, probed.weights + probed.tile_bytes(plan, itemsize) + split.need(read[0], read[1]))
+        return memory, work
     if isinstance(network, StagedNetwork) and settings.blend == "exact":
         return _staged_needs(info, network, shape)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
@@ -110,11 +120,11 @@ def _stains(models: ModelSet, found: Sequence[Match], stack: Stack, settings: Pa
     turns = len(TTA[settings.tta].transforms)
     makers = [count for count in models.makers() if count * turns > 1]
     unit = plane * (planes if any(each.mode == "volume" for each in found) else 1)
-    parts = [(plane * times * planes * len(makers), False)]
+    parts = [(plane * times * planes * stains, False), (plane * times * planes * len(makers), False)]
     parts += [(unit * sum(makers) * turns, True)] if settings.merge == "median" else []
     parts += [(unit * len(makers), False)] if any(count > 1 for count in makers) else []
     disk = sum(size for size, passes in parts if not in_memory(size, passes=passes))
-    return plane * times * planes * stains + sum(size for size, _ in parts) - disk, disk
+    return sum(size for size, _ in parts) - disk, disk
 
 
 def _staged_needs(info: ModelInfo, network: StagedNetwork, shape: tuple[int, ...]) -> tuple[int, float]:

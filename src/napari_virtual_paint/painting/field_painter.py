@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, lcm
 
 import numpy as np
@@ -14,10 +15,12 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.blocks import Block, Split, must_be_whole, part_bytes
 from napari_virtual_paint.painting.model_set import Member
 from napari_virtual_paint.painting.network_input import Finished, transform_point, transformed, transformed_back
 from napari_virtual_paint.painting.predictor import Predictor
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
+from napari_virtual_paint.painting.streamed_normalization import fit_streamed
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
 from napari_virtual_paint.painting.tta import TTA, DihedralTransform
 from napari_virtual_paint.runtime.generators import relay
@@ -26,6 +29,7 @@ from napari_virtual_paint.stack import Stack
 Floats = npt.NDArray[np.float32]
 Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]  # pixels of the fields in memory, shared by all painters
 SMALLEST_TILE = 32
+WHOLE_FIT = 1 << 27  # most numbers of a field that are in memory at once to fit its normalization; larger fields are read part by part
 SHRUNK = -1.0  # marks an update after which the pass starts again because memory ran out
 
 
@@ -44,6 +48,7 @@ class _Ready:
     """A field prepared for the network."""
 
     place: network_input.FieldIndex  # its index
+    block: Block | None  # the part of it; None for the whole or the region of the settings
     field: network_input.NetworkInput  # normalized, resampled, padded
     raw: npt.NDArray[np.generic] | None  # the unprocessed input, where a postprocessing step needs it
     offset: tuple[int, int]  # where the field begins in the image, y and x
@@ -72,7 +77,14 @@ class FieldPainter:
     """
 
     def __init__(
-        self, member: Member, stack: Stack, settings: PaintSettings, found: Match, kind: str, raws: Raws | None, series: Stack | None = None
+        self,
+        member: Member,
+        stack: Stack,
+        settings: PaintSettings,
+        found: Match,
+        kind: str,
+        raws: Raws | None,
+        series: Stack | None = None,
     ) -> None:
         self.member, self.stack, self.settings, self.match, self.kind, self.raws = member, stack, settings, found, kind, raws
         self.series = stack if series is None else series.luminance() if found.luminance else series
@@ -81,15 +93,40 @@ class FieldPainter:
         self.notes: list[str] = [*found.notes, *_uneven(stack, settings)]
         self.factors = self._factors()
         self.predictor = Predictor(member.model, settings, kind, None if settings.tile == "auto" else settings.tile)
+        referred = any(step.needs_reference for step in self.info.postprocessing)
+        self.streams = not referred and network_input.numbers(stack, found, *self.sides()) > WHOLE_FIT
         self._ready: _Ready | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
+    def split(self) -> Split | None:
+        """Return how a field may be split into blocks that are painted one by one; None where it must be painted whole."""
+        if must_be_whole(self.info, self.settings):
+            return None
+        halo = self.predictor.halo(self._padded())
+        return None if halo is None else Split(*halo, self._memory)
+
+    def _memory(self, height: int, width: int) -> int:
+        """Return the bytes that a part of a field takes while it is painted."""
+        return part_bytes(self.info, self.stack, self.match, self.settings, self.predictor.probe, height, width)
+
+    def _padded(self) -> tuple[int, ...]:
+        """Return the sides of a whole padded field, without resampling."""
+        sides = self.sides() if self.info.dims == 2 else (self.stack.shape[2], *self.sides())
+        return tuple(ceil(side / multiple) * multiple for side, multiple in zip(sides, self._multiples(), strict=True))
+
     def paint(
-        self, place: network_input.FieldIndex, transform: DihedralTransform, center: tuple[float, float] | None
+        self,
+        place: network_input.FieldIndex,
+        transform: DihedralTransform,
+        center: tuple[float, float] | None,
+        block: Block | None = None,
     ) -> Iterator[FieldUpdate]:
-        """Paint a field under a transform, nearest to `center` (y, x) first; where memory runs out, with smaller tiles or on the CPU."""
-        ready = yield from self._open(place)
-        keep = self._keep()
+        """Paint a field, or a block of it, under a transform, nearest to `center` (y, x) first.
+
+        Where memory runs out, it goes on with smaller tiles or on the CPU.
+        """
+        ready = yield from self._open(place, block)
+        keep = self._keep() if block is None else block
         near = None if center is None else (center[0] - ready.offset[0], center[1] - ready.offset[1])
         while True:
             done = 0.0
@@ -123,41 +160,61 @@ class FieldPainter:
             return FieldUpdate(done, (place.z, where[0], where[1]), stains[:, None])
         return FieldUpdate(done, (where[0], where[1], where[2]), stains)
 
-    def _open(self, place: network_input.FieldIndex) -> Generator[FieldUpdate, None, _Ready]:
-        """Load, normalize and pad a field; the last one is kept."""
-        if self._ready is not None and self._ready.place == place:
+    def _open(self, place: network_input.FieldIndex, block: Block | None) -> Generator[FieldUpdate, None, _Ready]:
+        """Load, normalize and pad a field or a block of it; the last one is kept."""
+        if self._ready is not None and self._ready.place == place and self._ready.block == block:
             return self._ready
         self._ready = None
-        raw = self._raw(place)
-        normalization = yield from self._normalization(place, raw)
-        window = self._window(self._keep(), raw.shape[-2:])
-        field = network_input.prepare(raw[(..., *window)], normalization, self.factors, self._multiples())
+        window = self._window(block)
+        if self.streams or block is not None:
+            normalization = yield from self._normalization(place, None)
+            pixels = raw = self._raw(place, window)
+        else:
+            raw = self._raw(place)
+            normalization = yield from self._normalization(place, raw)
+            pixels = raw[(..., *window)]
+        field = network_input.prepare(pixels, normalization, self.factors, self._multiples())
+        if block is not None or self.settings.region is not None:
+            field = replace(field, wanted=self._wanted(field, window, block), whole=None if block is None else self._padded())
         reference = raw if any(step.needs_reference for step in self.info.postprocessing) else None
-        self._ready = _Ready(place, field, reference, (window[0].start, window[1].start))
+        self._ready = _Ready(place, block, field, reference, (window[0].start, window[1].start))
         return self._ready
 
-    def _raw(self, place: network_input.FieldIndex) -> npt.NDArray[np.generic]:
-        """Return a field's pixels (C, [Z,] Y, X), shared between painters that take the same channels."""
+    def _wanted(self, field: network_input.NetworkInput, window: Block, block: Block | None) -> Block | None:
+        """Return the part of what was read whose stains are wanted, in pixels of the padded field."""
+        if field.resampled:
+            return None
+        y, x = (slice(side.start - read.start, side.stop - read.start) for side, read in zip(block or self._keep(), window, strict=True))
+        return y, x
+
+    def _raw(self, place: network_input.FieldIndex, window: Block = network_input.EVERYTHING) -> npt.NDArray[np.generic]:
+        """Return a field's pixels (C, [Z,] Y, X) in a window, shared between painters that take the same channels."""
         if self.raws is None:
-            return network_input.load(self.stack, self.match, place)
+            return network_input.load(self.stack, self.match, place, window)
         found = self.match
-        key = (place.t, place.z.start, place.z.stop, found.mode, found.channels, found.z, found.luminance)
+        where = tuple((side.start, side.stop) for side in (place.z, *window))
+        key = (place.t, where, found.mode, found.channels, found.z, found.luminance)
         if key not in self.raws:
-            self.raws[key] = network_input.load(self.stack, found, place)
+            self.raws[key] = network_input.load(self.stack, found, place, window)
         return self.raws[key]
 
-    def _normalization(self, place: network_input.FieldIndex, raw: npt.NDArray[np.generic]) -> Generator[FieldUpdate, None, Normalization]:
-        """Fit the model's preprocessing once: to the untransformed field, or to all time points."""
+    def _normalization(
+        self, place: network_input.FieldIndex, raw: npt.NDArray[np.generic] | None
+    ) -> Generator[FieldUpdate, None, Normalization]:
+        """Fit the model's preprocessing once: to the untransformed field, or to all time points; without pixels the field is streamed."""
         series = self.settings.normalize == "series" and self.series.shape[0] > 1
         key: tuple[object, ...] = (place.z.start, place.z.stop) if series else (place.t, place.z.start, place.z.stop)
         if key in self._fitted:
             return self._fitted[key]
         labels = [self.stack.channel_labels[i] for i in self.match.channels]
-        if len(labels) != len(raw):
+        if self.match.mode == "window":
             labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
         if series:
             steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
             found = yield from relay(steps, lambda _: FieldUpdate(0.0))
+        elif raw is None:
+            streamed = fit_streamed(partial(network_input.parts, self.stack, self.match, place), self.info.preprocessing, labels)
+            found = yield from relay(streamed, lambda _: FieldUpdate(0.0))
         else:
             found = fit(raw, self.info.preprocessing, labels)
         self.notes += found.problems
@@ -203,14 +260,13 @@ class FieldPainter:
         self.notes.append(message)
         return message
 
-    def _window(self, keep: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Return the part to read for a region: widened by the receptive field, on the grid of the deepest level."""
+    def _window(self, block: Block | None) -> Block:
+        """Return the part to read for a block or a region: widened by the receptive field, on the grid of the deepest level."""
+        if block is not None and (split := self.split()) is not None:
+            return split.window(block, *self.sides())
         if self.settings.region is None:
-            return keep
-        reach, grid = self.predictor.reach(), self._multiples()[-1]
-        starts = [max(s.start - reach, 0) // grid * grid for s in keep]
-        stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
-        return slice(starts[0], stops[0]), slice(starts[1], stops[1])
+            return self._keep()
+        return Split(self.predictor.reach(), self._multiples()[-1], self._memory).window(self._keep(), *self.sides())
 
     def _finish(
         self, field: network_input.NetworkInput, raw: npt.NDArray[np.generic] | None, updates: Iterator[Finished]

@@ -65,13 +65,37 @@ def output_shape(stack: Stack, match: Match, stains: int) -> tuple[int, int, int
     return times, stains, 1 if match.mode == "window" else planes, height, width
 
 
-def load(stack: Stack, match: Match, place: FieldIndex) -> npt.NDArray[np.generic]:
-    """Return a field's pixels, axes (C, Y, X) for a model of planes and (C, Z, Y, X) for one of volumes."""
-    frame = stack.data[place.t]
+EVERYTHING = (slice(None), slice(None))
+PART = 1 << 25  # numbers of a part of a field that is read part by part
+
+
+def load(stack: Stack, match: Match, place: FieldIndex, window: tuple[slice, slice] = EVERYTHING) -> npt.NDArray[np.generic]:
+    """Return a field's pixels in a window (Y, X), axes (C, Y, X) for a model of planes and (C, Z, Y, X) for one of volumes."""
+    frame = stack.data[(place.t, slice(None), slice(None), *window)]
     if match.mode == "window":
         return np.asarray(frame[match.channels[0]][list(match.z or ())])
     channels = frame[list(match.channels)]
     return np.asarray(channels[:, place.z.start] if match.mode == "planes" else channels)
+
+
+def numbers(stack: Stack, match: Match, height: int, width: int) -> int:
+    """Return how many numbers a model gets of a field, or of a part of this height and width."""
+    planes = stack.shape[2] if match.mode == "volume" else 1
+    return len(match.z or match.channels) * planes * height * width
+
+
+def parts(stack: Stack, match: Match, place: FieldIndex) -> Iterator[npt.NDArray[np.generic]]:
+    """Yield a field's pixels (C, ...) part by part, along the chunks of a lazy stack."""
+    height, width = stack.shape[3:]
+    chunks = getattr(stack.data, "chunks", None)
+    rows, columns = (max(chunks[3]), max(chunks[4])) if chunks is not None else (1, width)
+    if numbers(stack, match, rows, width) <= PART:
+        rows, columns = rows * max(PART // numbers(stack, match, rows, width), 1), width
+    else:
+        columns *= max(PART // numbers(stack, match, rows, columns), 1)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield load(stack, match, place, (slice(top, min(top + rows, height)), slice(left, min(left + columns, width))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +106,8 @@ class NetworkInput:
     shape: tuple[int, ...]  # sides before padding
     original: tuple[int, ...]  # sides in the image, before resampling
     problems: tuple[str, ...]  # faults of the image that were repaired
+    wanted: tuple[slice, slice] | None = None  # Y and X, in padded pixels, whose stains are wanted; None for all
+    whole: tuple[int, ...] | None = None  # padded sides of the field that this is a part of; None if it is the field itself
 
     @property
     def resampled(self) -> bool:
@@ -123,7 +149,8 @@ def transformed(field: NetworkInput, transform: DihedralTransform) -> NetworkInp
     if transform == PLAIN:
         return field
     pixels = transform.apply(field.pixels)
-    return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]))
+    wanted = None if field.wanted is None else transform.apply_box(field.wanted, field.pixels.shape[-2:])
+    return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]), wanted=wanted)
 
 
 def transformed_back(updates: Iterator[Finished], transform: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:

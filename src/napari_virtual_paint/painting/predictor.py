@@ -6,7 +6,7 @@ import copy
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, lcm, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,13 @@ class Predictor:
             return EVERYWHERE
         return self.probe.reach.field() if self.probe is not None else 64
 
+    def halo(self, shape: Sequence[int]) -> tuple[int, int] | None:
+        """Return reach and grid of a part whose stains equal those of the whole padded field ([Z,] Y, X); None where there is none."""
+        grid = lcm(*self.multiples()[-2:])
+        if self._patched(shape):
+            return self._patch() // 2, lcm(grid, self._patch() // 2)
+        return None if self.probe is None else (self.probe.reach.field(), grid)
+
     def window(self) -> int | None:
         """Return the fixed number of z-planes that the network takes; None where it takes any number."""
         fixed = self.info.dims == 3 and len(self.info.step_size) == 3 and self.info.step_size[0] == 0
@@ -95,7 +102,7 @@ class Predictor:
             yield from self._field(field, center)
             return
         if field.shape[0] < depth:
-            self.notes.append(f"The stack has {field.shape[0]} planes, the model takes {depth}; the outermost were repeated.")
+            self._note(f"The stack has {field.shape[0]} planes, the model takes {depth}; the outermost were repeated.")
         windows = list(slide(field.pixels, depth))
         shape, original = (depth, *field.shape[1:]), (depth, *field.original[1:])
         fields = (replace(field, pixels=pixels, shape=shape, original=original) for _, pixels in windows)
@@ -110,21 +117,36 @@ class Predictor:
             yield from self._levels(field, center)
         elif isinstance(self.network, StagedNetwork):
             yield from self._stages(field)
-        elif self._fits(field):
+        elif not self._patched(field.whole or field.pixels.shape[1:]):
             self.used_tile = max(field.pixels.shape[-2:])
             box = tuple(slice(0, side) for side in field.shape)
             yield 1.0, box, self._predict(field.pixels)[(slice(None), *box)]
         else:
             self.exact = False
-            self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
+            self._note(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
             yield from self._patches(field, "gaussian")
 
-    def _fits(self, field: NetworkInput) -> bool:
-        """Return whether a network of unknown structure takes the field whole."""
-        sides = field.pixels.shape[-2:]
+    def _patched(self, shape: Sequence[int]) -> bool:
+        """Return whether a padded field is painted in overlapping patches: by choice, or as its network is of unknown structure."""
+        if self.settings.blend != "exact":
+            return True
+        if self.probe is not None or isinstance(self.network, StagedNetwork):
+            return False
         if self.info.step_size and self.info.step_size[-1] == 0:
-            return tuple(sides) == tuple(self.info.min_size[-2:])
-        return field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(sides))
+            return tuple(shape[-2:]) != tuple(self.info.min_size[-2:])
+        return prod(shape) > WHOLE_UP_TO or (self.tile is not None and self.tile < max(shape[-2:]))
+
+    def _patch(self) -> int:
+        """Return the side of the patches."""
+        multiple = self.multiples()[-1]
+        fixed = self.info.step_size and self.info.step_size[-1] == 0
+        side = self.info.min_size[-1] if fixed else self.tile or (256 if self.info.dims == 2 else 128)
+        return max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
+
+    def _note(self, sentence: str) -> None:
+        """Note a sentence once, however many parts a field has."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def _stages(self, field: NetworkInput) -> Iterator[Finished]:
         """Paint stage by stage, the statistics of each taken over the whole field."""
@@ -172,14 +194,17 @@ class Predictor:
         assert self.probe is not None
         itemsize = 4 if self.settings.precision == "float32" else 2
         free = sys.maxsize if self.settings.steady else devices.resolve(self.kind).free_memory
-        return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
+        plan = plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
+        if field.wanted is None:
+            return plan
+        sides = [slice(0, side) for side in plan.shape[:-2]]
+        align = 2**plan.levels
+        sides += [slice(s.start // align * align, -(-s.stop // align) * align) for s in field.wanted]
+        return replace(plan, wanted=tuple(sides))
 
     def _patches(self, field: NetworkInput, blend: str) -> Iterator[Finished]:
         """Paint in overlapping patches."""
-        multiple = self.multiples()[-1]
-        fixed = self.info.step_size and self.info.step_size[-1] == 0
-        side = self.info.min_size[-1] if fixed else self.tile or (256 if self.info.dims == 2 else 128)
-        self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
+        self.used_tile = self._patch()
         self.exact = False
         for done, where, stains in predict_patches(self._predict, field.pixels, blend, self.used_tile):
             if where is None or stains is None:

@@ -37,6 +37,8 @@ class PaintReport:
     blend: str
     exact: bool  # whether the stains equal those of the field painted whole, to float rounding
     tile: int
+    block: int
+    """Most pixels a side of the blocks that a field too large for memory is painted in; 0 where it is painted whole."""
     seconds: float  # wall-clock time without waiting for other paintings
     peak_memory_mb: float  # see `device.peak_memory_mb`.
     notes: tuple[str, ...]  # what the user should know: channels matched by order, pixels repaired, a device changed

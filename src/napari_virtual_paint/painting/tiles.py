@@ -136,14 +136,30 @@ class TilePlan:
     """Reach of the network."""
     keep_skips: bool
     """Keep the shallow skips from the way down (faster), or compute them again on the way up (smaller)."""
+    wanted: Box | None = None
+    """The part of the field whose stains are wanted; None for all. Its edges lie on the grid of level `levels`."""
 
     def level_shape(self, level: int) -> Shape:
         """Return the sides of the map at a level."""
         return tuple(side >> level for side in self.shape)
 
-    def tiles(self, center: Sequence[float] | None = None) -> tuple[Box, ...]:
-        """Return the tiles at full resolution, those nearest to `center` first."""
-        return cover(self.shape, self.tile, 2**self.levels, center)
+    def tiles(self) -> tuple[Box, ...]:
+        """Return the tiles of the field at full resolution."""
+        return cover(self.shape, self.tile, 2**self.levels)
+
+    def wanted_tiles(self, center: Sequence[float] | None = None) -> tuple[Box, ...]:
+        """Return the tiles of the wanted part at full resolution, those nearest to `center` first."""
+        if self.wanted is None:
+            return cover(self.shape, self.tile, 2**self.levels, center)
+        starts = [s.start for s in self.wanted]
+        near = None if center is None else [at - start for at, start in zip(center, starts, strict=True)]
+        inner = cover([s.stop - s.start for s in self.wanted], self.tile, 2**self.levels, near)
+        return tuple(tuple(slice(s.start + start, s.stop + start) for s, start in zip(box, starts, strict=True)) for box in inner)
+
+    @property
+    def wanted_share(self) -> float:
+        """Share of the field that is wanted."""
+        return 1.0 if self.wanted is None else volume(self.wanted) / volume(tuple(slice(0, side) for side in self.shape))
 
     def blocks(self, level: int, filters: int, *, shared: bool = False) -> Iterator[tuple[Box, Box]]:
         """Yield the boxes to keep and to read of a deep level's map, each of about `STEP` work.

@@ -31,6 +31,15 @@ class DihedralTransform:
         back = np.rot90(pixels, -self.quarters, axes=(-2, -1))
         return back[..., ::-1] if self.flip else back
 
+    def apply_box(self, box: Sequence[slice], sides: Sequence[int]) -> tuple[slice, slice]:
+        """Return the box of the transformed image that shows a box (Y, X) of an image of these sides."""
+        (rows, columns), (height, width) = box, sides
+        columns = slice(width - columns.stop, width - columns.start) if self.flip else columns
+        for _ in range(self.quarters):
+            rows, columns = slice(width - columns.stop, width - columns.start), rows
+            height, width = width, height
+        return rows, columns
+
     def undo_box(self, box: Sequence[slice], sides: Sequence[int]) -> tuple[slice, slice]:
         """Return the box of an image of these sides that a box (Y, X) of the transformed image shows."""
         rows, columns = box

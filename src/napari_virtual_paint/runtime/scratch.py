@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from pathlib import Path
@@ -37,6 +38,21 @@ def zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.
         If the disk is too full.
     """
     return np.zeros(shape, np.float32) if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else file_backed_zeros(shape, folder)
+
+
+def release(array: object) -> None:
+    """Let the system take what is in memory of an array in a file, which it would else keep until memory is short.
+
+    Other arrays stay as they are, but for those with a method `release` of their own, which is called.
+    """
+    own = getattr(array, "release", None)
+    if own is not None:
+        own()
+        return
+    # A private map (mode "c") would lose what was written to it.
+    mapped = getattr(array, "_mmap", None) if isinstance(array, np.memmap) and array.mode != "c" else None
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # of a shared map: what was written stays in the file
 
 
 def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:

@@ -65,9 +65,13 @@ class Maps:
 def work(plan: TilePlan) -> float:
     """Return the work units of a whole field under a plan."""
     depth, levels = plan.reach.depth, plan.levels
-    total = sum(_unit(plan, level, 1.0) * (ENCODE + (DECODE if level < depth - 1 else 0.0)) for level in range(depth))
-    again = 0.0 if plan.keep_skips else sum(_unit(plan, level, 1.0) * ENCODE for level in range(levels))
-    return total + again
+    total = sum(_unit(plan, level, ENCODE + (DECODE if levels <= level < depth - 1 else 0.0)) for level in range(depth))
+    return total + plan.wanted_share * sum(_unit(plan, level, _up_work(plan)) for level in range(levels))
+
+
+def _up_work(plan: TilePlan) -> float:
+    """Return the relative work of running a pixel of a shallow level up."""
+    return DECODE + (0.0 if plan.keep_skips else ENCODE)
 
 
 def _unit(plan: TilePlan, level: int, share: float) -> float:
@@ -176,8 +180,8 @@ def paint_field(
             yield _unit(plan, level, DECODE * _share(plan, level, core)), None, None
         maps.drop(f"out{level + 1}")
         maps.drop(f"skip{level}")
-    each = sum(_unit(plan, level, DECODE + (0.0 if plan.keep_skips else ENCODE)) for level in range(levels))
-    tiles = plan.tiles(center)
+    each = sum(_unit(plan, level, _up_work(plan)) for level in range(levels))
+    tiles = plan.wanted_tiles(center)
     for tile, stains in pool.run([partial(_up, network, plan, maps, x, tile) for tile in tiles], tiles):
         yield each * volume(tile) / area, tile, stains
 

@@ -32,13 +32,47 @@ class Probe:
         area = prod(shape)
         return sum(width * area >> (level * len(shape)) for level, width in enumerate(self.widths[:levels])) * itemsize
 
+    def deep_bytes(self, shape: Sequence[int], levels: int, itemsize: int) -> int:
+        """Return the most bytes of deep maps that exist at one time while a field is painted."""
+        area, deepest = prod(shape), len(self.widths) - 1
+
+        def numbers(level: int, filters: int) -> int:
+            return filters * area >> (level * len(shape))
+
+        held = most = 0
+        for level in range(levels, deepest + 1):
+            own = numbers(level, self.widths[level])
+            below = numbers(level + 1, self.widths[level]) if level < deepest else 0
+            most = max(most, held + numbers(level, self.widths[level - 1]) + own + below)
+            held += own
+        for level in reversed(range(levels, deepest)):
+            own = numbers(level, self.widths[level])  # as large as its skip, which it replaces
+            most = max(most, held + own)
+            held -= numbers(level + 1, self.widths[level + 1])
+        return most * itemsize
+
+    def held_bytes(self, shape: Sequence[int], itemsize: int) -> int:
+        """Return the most bytes of maps that exist as a whole at one time while a padded field ([Z,] Y, X) is painted."""
+        levels = shallow_levels(len(shape), self.reach.depth)
+        kept = self.skip_bytes(shape, levels, itemsize)
+        return self.deep_bytes(shape, levels, itemsize) + (kept if kept <= KEEP_SKIPS_UP_TO else 0)
+
     def memory(self, plan: TilePlan, channels: int, itemsize: int) -> int:
         """Return the peak memory in bytes of painting a field under a plan, with a generous working set for one tile."""
         area, dims, levels = prod(plan.shape), len(plan.shape), plan.levels
         deep = sum(3 * width * area >> (level * dims) for level, width in enumerate(self.widths) if level >= levels)
-        tile = 8 * self.widths[0] * prod(side + 2 * plan.reach.skips(levels) for side in plan.tile)
+        tile = self.tile_bytes(plan, itemsize)
         kept = self.skip_bytes(plan.shape, levels, itemsize) if plan.keep_skips else 0
-        return self.weights + kept + (deep + tile + channels * area) * itemsize
+        return self.weights + kept + tile + (deep + channels * area) * itemsize
+
+    def tile_bytes(self, plan: TilePlan, itemsize: int) -> int:
+        """Return a generous number of bytes for the work on one tile."""
+        return 8 * self.widths[0] * prod(side + 2 * plan.reach.skips(plan.levels) for side in plan.tile) * itemsize
+
+
+def shallow_levels(dims: int, depth: int) -> int:
+    """Return how many levels are run over tiles: two, or one in 3D, where a halo costs more and a tile is as thick as the stack."""
+    return min(2 if dims == 2 else 1, depth - 1)
 
 
 @torch.inference_mode()
@@ -93,8 +127,7 @@ def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str
         Bytes free on the device.
     """
     dims = len(shape)
-    # In 3D a halo costs more than in 2D, so one level is run over tiles and a tile is as thick as the stack.
-    levels = min(2 if dims == 2 else 1, found.reach.depth - 1)
+    levels = shallow_levels(dims, found.reach.depth)
     defaults = {("cpu", 2): 256, ("cpu", 3): 64}
     side = tile or defaults.get((device, dims), 512 if dims == 2 else 128)
     sides = (min(side, THICK) if tile else THICK, side, side)[-dims:]
