@@ -140,12 +140,16 @@ def _graph(model: Model) -> tuple[bytes, float, float]:
     """Return a model's network as ONNX, and how far its output is from the original's."""
     import torch
 
-    onnx, _ = (require(name, extra="onnx", purpose="Exporting to ONNX") for name in ("onnx", "onnxruntime"))  # the second checks it
-    from napari_virtual_paint.models.package.onnx import OnnxNetwork
+    onnx = require("onnx", extra="onnx", purpose="Exporting to ONNX")
+    from napari_virtual_paint.models.package.onnx import OnnxNetwork, load_runtime
+
+    load_runtime()  # which checks what is exported
 
     network = model.network
     if model.info.weights == "onnx":
-        data = model.files.read(model.description.weights, 2**31)
+        from napari_virtual_paint.models.package.weights import read_graph
+
+        data = read_graph(model.files, model.description.weights)
         return data, *_compare(model, network, OnnxNetwork(data, model.info.id), [torch.from_numpy(x) for x in _examples(model)])
     examples = [torch.from_numpy(example) for example in _examples(model)]
     free = ["z", "y", "x"][-model.info.dims :]

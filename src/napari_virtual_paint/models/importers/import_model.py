@@ -41,6 +41,7 @@ from napari_virtual_paint.models.package.weights import checksum_fault
 from napari_virtual_paint.models.package.writer import refuse_existing, save_model, write_package
 from napari_virtual_paint.networks.sizes import valid_sides
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
+from napari_virtual_paint.runtime.atomic_write import remove_leftovers
 from napari_virtual_paint.runtime.safe_zip import entries
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import PixelSize
@@ -314,6 +315,7 @@ def _title(name: str) -> str:
 def _target(output: str | Path | None, model_id: str) -> Path:
     """Return where the package goes; a folder that holds other things gets it inside, an empty one becomes it."""
     if output is None:
+        remove_leftovers(user_folder())  # of an import that was killed, whatever its name
         return user_folder() / f"{model_id}.zip"
     target = Path(output)
     if not target.is_dir() or any((target / name).is_file() for name in DESCRIPTION_NAMES):

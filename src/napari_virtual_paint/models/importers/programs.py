@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.reading import Lone, read_bytes
+from napari_virtual_paint.models.importers.reading import Lone, beside, read_bytes
 from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, named, numbered
 from napari_virtual_paint.models.package.onnx import OnnxNetwork
+from napari_virtual_paint.models.package.onnx_external import embedded
 from napari_virtual_paint.models.package.weights import load_script
 from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.normalize import ZSCORE
@@ -56,7 +57,10 @@ def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
 
     Raises `ModelError` if it is none, or takes no images that are known here.
     """
-    data = read_bytes(path)
+    try:
+        data = embedded(read_bytes(path), lambda name: read_bytes(beside(path, name)))
+    except ValueError as error:
+        raise error if isinstance(error, ModelError) else ModelError(f"{path}: it {error}.") from error
     network = OnnxNetwork(data, str(path)).eval()
     dims = len(network.shape) - 2
     if dims not in (2, 3):
@@ -113,7 +117,7 @@ def _stains(network: nn.Module, channels: int, sides: Sequence[int], faults: lis
 def _reason(error: Exception) -> str:
     """Return what a program says that does not run: the last line of TorchScript's traceback."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    last = next((line for line in reversed(lines) if re.match(r"\s*\w*(Error|Exception)\b", line)), lines[0])
+    last = next((line for line in reversed(lines) if re.match(r"[\w.]*(Error|Exception)\b", line)), lines[0])
     return one_line(ValueError(last))
 
 

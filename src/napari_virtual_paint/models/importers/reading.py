@@ -52,6 +52,17 @@ def read_bytes(path: Path) -> bytes:
         raise ModelError(f"{path}: it can't be read ({one_line(error)}).") from error
 
 
+def beside(path: Path, name: str) -> Path:
+    """Return a file in the folder of another, or below.
+
+    Raises `ModelError` if a link leads out of that folder.
+    """
+    found = path.parent / name
+    if not found.resolve().is_relative_to(path.parent.resolve()):
+        raise ModelError(f"{path}: it keeps weights in {name}, a link out of its folder, which is never read.")
+    return found
+
+
 def form_of(path: Path) -> Form:
     """Return what a file is, by its contents.
 

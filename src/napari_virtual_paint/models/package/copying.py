@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.package.domain import DOMAIN_FILE, Domain
 from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, InMemory, PackageFiles, is_local, open_files, sha256
+from napari_virtual_paint.models.package.onnx_external import external_files
 from napari_virtual_paint.models.package.rdf import describe_domain, dump_yaml
 from napari_virtual_paint.models.package.reader import describe
 from napari_virtual_paint.models.package.safe_yaml import read_description
@@ -61,6 +62,7 @@ def copied(
     version = str(content.get("format_version"))
     notes: list[str] = []
     contents = {name: files.read(name, MAX_WEIGHTS) for name in sorted(_sources(files, content))}
+    _add_external(files, content, contents)
     _refuse_changed(files, content, contents)
     content = _without_absent_weights(files, content, notes)
     if version.startswith("0.4."):
@@ -134,6 +136,21 @@ def _names(text: str) -> Iterator[str]:
 
 def _is_there(files: PackageFiles, name: str) -> bool:
     return bool(name) and is_local(name) and files.exists(name)
+
+
+def _add_external(files: PackageFiles, content: Mapping[str, Any], contents: dict[str, bytes]) -> None:
+    """Add the files that an ONNX graph keeps weights in, where the description does not name them."""
+    weights = content.get("weights")
+    entry = weights.get("onnx") if isinstance(weights, Mapping) else None
+    source = entry.get("source") if isinstance(entry, Mapping) else None
+    name = next((name for name in _names(source) if name in contents), None) if isinstance(source, str) else None
+    if name is None:
+        return
+    try:
+        others = [str(PurePosixPath(name).parent / other) for other in external_files(contents[name])]
+    except ValueError as error:
+        raise files.fail(f"{name} {error}") from error
+    contents.update({other: files.read(other, MAX_WEIGHTS) for other in others if _is_there(files, other)})
 
 
 def _refuse_changed(files: PackageFiles, content: Any, contents: Mapping[str, bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.package.onnx_external import external_files
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import one_line
 
@@ -19,7 +21,7 @@ class OnnxNetwork(nn.Module):
     Parameters
     ----------
     data
-        The bytes of the file. Weights in other files beside it are never read.
+        The bytes of the file, all its weights in it (see `onnx_external.embedded`).
     what
         Its name, for errors.
 
@@ -33,7 +35,13 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, data: bytes, what: str) -> None:
         super().__init__()
-        runtime = _runtime()
+        try:
+            outside = external_files(data)
+        except ValueError as error:
+            raise ModelError(f"{what}: it {error}.") from error
+        if outside:  # onnxruntime would look for them in the folder that this program runs in
+            raise ModelError(f"{what}: it keeps weights in {outside[0]}, which is not read here.")
+        runtime = load_runtime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = torch.get_num_threads()
@@ -63,5 +71,14 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(np.asarray(found, np.float32)).to(x.device, x.dtype)
 
 
-def _runtime() -> Any:
-    return require("onnxruntime", extra="onnx", purpose="ONNX")
+def load_runtime() -> Any:
+    """Import onnxruntime with its telemetry off.
+
+    From version 1.31 on, its import makes an identifier of the machine and a database in the user's cache, and starts a thread that
+    uploads from it (``telemetry_1ds.cc``; only on Windows before). With this variable it does neither; the call is for a process that
+    has imported it before.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    runtime = require("onnxruntime", extra="onnx", purpose="ONNX")
+    runtime.disable_telemetry_events()
+    return runtime

@@ -8,15 +8,17 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.files import MAX_GROWTH, MAX_WEIGHTS, PackageFiles, as_file, sha256
 from napari_virtual_paint.models.package.numpy_values import STAND_INS
+from napari_virtual_paint.models.package.onnx_external import embedded
 from napari_virtual_paint.models.package.safetensors import read_safetensors
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.runtime.file_kind import HEAD, FileKind, kind_of_bytes, kind_of_names
@@ -33,11 +35,11 @@ def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any])
 
     Raises `ModelError` if the weights are missing, damaged, ask for more than tensors, or don't fit the network.
     """
-    data = read_weights(files, entry)
     if info.weights == "onnx":
         from napari_virtual_paint.models.package.onnx import OnnxNetwork
 
-        return OnnxNetwork(data, f"{files.path}: {files.local(entry)}").eval()
+        return OnnxNetwork(read_graph(files, entry), f"{files.path}: {files.local(entry)}").eval()
+    data = read_weights(files, entry)
     if info.weights == "torchscript":
         network = load_script(files, data, files.local(entry))
     else:
@@ -55,6 +57,24 @@ def read_weights(files: PackageFiles, entry: Mapping[str, Any]) -> bytes:
     if expected and sha256(data) != str(expected).casefold():
         raise files.fail(f"{name} is damaged or was changed: its SHA-256 is not the one in {files.description}; download the package again")
     return data
+
+
+def read_graph(files: PackageFiles, entry: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an ONNX graph, with the weights that it keeps in other files of the package."""
+    name = files.local(entry)
+    external = entry.get("external_data")
+    stated = external.get("sha256") if isinstance(external, Mapping) else None
+
+    def read(other: str) -> bytes:
+        data = files.read(str(PurePosixPath(name).parent / other), MAX_WEIGHTS)
+        if stated and sha256(data) != str(stated).casefold():
+            raise files.fail(f"{other} is damaged or was changed: its SHA-256 is not the one in {files.description}")
+        return data
+
+    try:
+        return embedded(read_weights(files, entry), read)
+    except ValueError as error:
+        raise error if isinstance(error, ModelError) else files.fail(f"{name} {error}") from error
 
 
 def load_script(files: PackageFiles, data: bytes, name: str) -> nn.Module:
@@ -142,6 +162,10 @@ def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
             raise files.fail(f"{name} is no PyTorch weights file or is damaged") from error
         raise files.fail(f"{name} asks for more than tensors ({asked}) and was not loaded, since it could run code") from error
     except Exception as error:  # whatever torch raises on damaged bytes: the reader gets one sentence
+        if kind is not None and kind.key == "pickle" and "magic number" in str(error):
+            raise files.fail(
+                f"{name} is a pickle of Python that torch.save did not write; save the network's state_dict() by it"
+            ) from error
         text = one_line(error)
         detail = f" ({text})" if any(letter.isalpha() for letter in text) else ""
         raise files.fail(f"{name} is no PyTorch weights file or is damaged{detail}") from error
