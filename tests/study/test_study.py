@@ -18,20 +18,25 @@ import yaml
 
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.models import open_model
 from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
+from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.study import executors, run, units
 from napari_virtual_paint.study.config import StudyConfig, load_study, schema
 from napari_virtual_paint.study.run import StudyResult, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
-from napari_virtual_paint.study.units import TestUnit, TrainingUnit, all_units, check_apart, flat
+from napari_virtual_paint.study.units import TestUnit, TrainingUnit, all_units, check_apart, flat, painted
 from napari_virtual_paint.training.config.data import Data
+from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.split import held_out, trained_on
+from napari_virtual_paint.writing import write
+from small_models import write_toy
 from small_training import TOY
 from worker_tasks import fork
 
@@ -164,6 +169,8 @@ def test_differences_and_their_spread_by_hand(tmp_path: Path) -> None:
     assert found.loc["spread, toxic", ["n", "mean", "difference"]].tolist() == pytest.approx([2, 0.55, -0.3])
     assert found.loc["spread, toxic", "difference_sd"] == pytest.approx(np.std([-0.4, -0.2], ddof=1))
     assert found.loc["compact", ["difference", "difference_sd"]].tolist() == [0, 0]
+    assert found["undefined"].tolist() == [0, 0]
+    assert matrices(config, pd.DataFrame(rows[:-1]))["undefined"].tolist() == [0, 1]  # no value for a seed: painted as one value
     named = matrices(config.model_copy(update={"baseline": "spread, toxic"}), pd.DataFrame(rows)).set_index("train")
     assert named.loc["compact", "difference"] == pytest.approx(0.3)
 
@@ -334,3 +341,41 @@ def test_a_plate_tells_a_type_of_cell_that_is_not_the_standard_one() -> None:
     assert spread.settings(spread.all_fields[0]).cell_type == "simulated-spread"
     assert spread.metadata["A01"]["cell_type"] == "simulated-spread"
     assert spread.parameters["cell_type"] == "simulated-spread"
+
+
+def test_channels_and_stains_of_models_and_images_pair_by_name(tmp_path: Path) -> None:
+    """A domain whose files name their channels in another order is painted from and scored against the right ones."""
+    toy = write_toy(tmp_path / "toy", channels=("Brightfield", "Phase", "DIC"), planes_as_channels=False, z_offsets=None)
+    model = open_model(toy)
+    pixels = np.random.default_rng(0).integers(0, 4000, (5, 32, 32)).astype(np.uint16)
+    for name, order in (("a", [0, 1, 2, 3, 4]), ("b", [2, 4, 0, 1, 3])):
+        names = ("Brightfield", "Phase", "DIC", "DNA", "ER") if name == "a" else ("Nomarski", "ConA", "BF", "Phase", "Hoechst 33342")
+        write(Stack(pixels[order][None, :, None], names), tmp_path / f"{name}.ome.tif")
+    values = {
+        **STUDY["training"],
+        "id": "tiny",
+        "output": "x",
+        **dict.fromkeys(("name", "description", "trained_on", "not_for"), "tiny model"),
+    }
+    found = {}
+    for name in "ab":
+        config = TrainConfig.model_validate({**values, "data": {"folder": tmp_path, "image": f"{name}*.ome.tif"}})
+        (images,) = painted(find(config.data)[0], config, {"toy": model})
+        found[name] = {stain: (images.truth[i], images.predictions["toy"][i]) for i, stain in enumerate(images.stains)}
+    assert set(found["b"]) == {"ConA", "Hoechst 33342"}
+    for one, other in (("DNA", "Hoechst 33342"), ("ER", "ConA")):
+        for mine, theirs in zip(found["a"][one], found["b"][other], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_domains_of_other_stains_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    for name, stains in (("one", ("DNA", "ER")), ("two", ("DNA", "RNA"))):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 4000, (1, 3, 1, 32, 32)).astype(np.uint16)
+            write(Stack(pixels, ("BF", *stains)), tmp_path / name / f"{name}{number}.ome.tif")
+    domains = {name: {"folder": name, "image": "*.ome.tif"} for name in ("one", "two")}
+    training = {**STUDY["training"], "data": {}}
+    with pytest.raises(InputError, match=r"the stains of one \(DNA, ER\) and of two \(DNA, RNA\) can't be paired by name"):
+        check_apart(config_of(tmp_path, domains=domains, training=training))
+    check_apart(config_of(tmp_path, domains={**domains, "two": {**domains["two"], "synonyms": {"ER": ["RNA"]}}}, training=training))

@@ -100,6 +100,42 @@ def deltas(
     return found[[*by, *COLUMNS]]
 
 
+def on_common(
+    table: pd.DataFrame,
+    metrics: Sequence[str],
+    *,
+    predictions: Sequence[str],
+    pair: Sequence[str] = ("field", "stain"),
+    by: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return a table in which each metric counts on the same observations in all predictions.
+
+    An observation where one prediction has no value (a stain painted as one value has no correlation) becomes NaN in all of them: left
+    out of one mean alone, it would raise that.
+
+    Parameters
+    ----------
+    table
+        One row per observation and prediction, as for `deltas`.
+    metrics
+        Columns of the metrics.
+    predictions
+        Names in ``source`` that are compared.
+    pair
+        Columns that identify an observation.
+    by
+        Columns of groups, such as ``("stain",)``. A prediction that has no value of a metric in a whole group does not count there.
+    """
+    compared = table["source"].isin(predictions)
+    out = table.copy()
+    for metric in metrics:
+        defined = table[metric].notna()
+        any_there = defined.groupby([table[name] for name in (*by, "source")]).transform("any")
+        lacking = (compared & any_there & ~defined).groupby([table[name] for name in pair]).transform("any")
+        out.loc[compared & lacking, metric] = np.nan
+    return out
+
+
 def _delta(part: pd.DataFrame, metric: str, main: str, other: str, pair: Sequence[str], seed: int, n: int) -> dict[str, Any]:
     """Return one row's figures."""
     wide = part.pivot_table(index=_index(part, pair), columns="source", values=metric, aggfunc="mean", observed=True)

@@ -26,6 +26,7 @@ PLANE = re.compile(r"\b(?:z|plane|slice|focus)[\s_\-]*(\d+)\b")
 SIDE = re.compile(r"^(?P<before>low|high)\s*z\s*(?P<kind>.+)$|^(?P<same>.+?)\s*\b(?P<after>l|low|h|high)(?:\s*z)?$")
 """A plane below or above focus without a distance: JUMP's ``Brightfield_L`` and ``HighZBF``."""
 UNSTAINED = ("brightfield", "phase", "dic")
+REPEATED = re.compile(r"\s\(\d+\)$")  # number behind a repeated name (`stain_names.numbered`)
 GENERIC = re.compile(r"(?:c|ch|chan|channel|img|image|layer|series|w|wavelength)?[\s_:#\-.]*\d*(?:[\s_:#\-.]+\d+)*")
 
 
@@ -63,7 +64,7 @@ def _parse(name: str) -> ParsedName:
     """Parse a name without the names of stains."""
     text = name.casefold().strip()
     offset = plane = None
-    text = text.replace("_", " ")
+    text = REPEATED.sub("", text.replace("_", " "))
     if (counted := PLANE.search(text)) is not None:
         plane, text = int(counted.group(1)), text[: counted.start()] + " " + text[counted.end() :]
     if (found := OFFSET.search(text)) is not None:

@@ -58,7 +58,8 @@ def matrices(config: StudyConfig, scores: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns train, test, size, level, stain, metric, n (seeds), mean, sd, difference, difference_sd.
+        Columns train, test, size, level, stain, metric, n (seeds), mean, sd, difference, difference_sd, undefined (seeds without a value,
+        which mean and n leave out).
     """
     found = scores.copy()
     base = found[found["train"] == (found["test"] if config.baseline == OWN else config.baseline)]
@@ -66,13 +67,14 @@ def matrices(config: StudyConfig, scores: pd.DataFrame) -> pd.DataFrame:
     found = found.merge(base[[*on, "value"]].rename(columns={"value": "baseline"}), on=on, how="left")
     found["difference"] = found["value"] - found["baseline"]
     both = found.groupby(KEY, sort=False, as_index=False)
-    return both.agg(
+    table = both.agg(
         n=("value", "size"),
         mean=("value", "mean"),
         sd=("value", "std"),
         difference=("difference", "mean"),
         difference_sd=("difference", "std"),
     )
+    return table.assign(undefined=len(config.seeds) - table["n"])
 
 
 def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:

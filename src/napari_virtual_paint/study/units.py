@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.models.channel_names import differ, find_names, is_generic
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.json_file import read_object
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import Synonyms
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.channel_order import ChannelOrder, order_of
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.scaling import open_selected
 from napari_virtual_paint.training.data.source import PairSource, Subset
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages
     from napari_virtual_paint.evaluation.level import Level
     from napari_virtual_paint.models import Model
+    from napari_virtual_paint.painting import PaintSettings
 
 BOOTSTRAP = 100  # bootstrap samples of the levels' own intervals, which a study doesn't show: its spread is that over seeds
 Says = Generator[float, None, None]  # yields the completed share of a unit; each yield is a place to cancel
@@ -124,9 +130,10 @@ class TestUnit:
         tables: dict[str, dict[str, list[Any]]] = {name: {} for name in levels}
         context = _context(config, tuple(models), training, sources)
         sampled = config.judging.fields_for_features(self.domain, len(sources))
+        order = order_of(*open_selected(first_of(training), training.data))
         for number, source in enumerate(sources):
             field_levels = [name for name in levels if name != "features" or number < sampled]
-            for images in painted(source, training, models) if field_levels else ():
+            for images in painted(source, training, models, order) if field_levels else ():
                 for name in field_levels:
                     yield (number + 0.5) / len(sources)
                     for table, rows in levels[name].field(images, context).items():
@@ -219,7 +226,51 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
                     f"domains: {shared} is trained on in {name!r} and tested on in {other!r}; part the images so that no domain is tested"
                     " on what another one learns from."
                 )
+    _check_names(config)
     return counts
+
+
+def _check_names(config: StudyConfig) -> None:
+    """Raise an `InputError` where the stains of two domains can't be paired by name: no model of one could be tested on the other."""
+    known: dict[str, tuple[str, ...]] = {}
+    for name in config.domains:
+        training = config.train_config(name, 0, "all")
+        source = first_of(training)
+        if source.settings is None:
+            _, target = open_selected(source, training.data)
+            known[name] = training.data.stains or target.channel_labels
+            for other, stains in known.items():
+                label = f"domains: the stains of {other} ({', '.join(stains)}) and of {name}"
+                channel_places(stains, known[name], label, training.data.names)
+
+
+def channel_places(wanted: Sequence[str], names: Sequence[str], label: str, synonyms: Synonyms | None) -> tuple[int, ...]:
+    """Return the places of channels among others by their names; in order where one side has no names.
+
+    Parameters
+    ----------
+    label
+        What they are, for the error.
+
+    Raises
+    ------
+    InputError
+        If they can't be paired.
+    """
+    places = [place for place in find_names(wanted, names, synonyms) if place is not None]
+    if len(places) == len(wanted):
+        return tuple(places)
+    unnamed = any(all(is_generic(name) for name in side) for side in (wanted, names))
+    if len(wanted) == len(names) and (unnamed or (len(names) == 1 and not differ(wanted[0], names[0], synonyms))):
+        return tuple(range(len(wanted)))
+    raise InputError(
+        f"{label} ({', '.join(names)}) can't be paired by name; name them alike, or list other names of one stain in synonyms."
+    )
+
+
+def first_of(config: TrainConfig) -> PairSource:
+    """Return the first image of a domain, whose channels the others follow."""
+    return find(config.data)[0]
 
 
 def _identity(source: PairSource) -> object:
@@ -227,19 +278,28 @@ def _identity(source: PairSource) -> object:
     return source.settings or (source.input, source.target)
 
 
-def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]) -> Iterator[FieldImages]:
-    """Predict one image with every model; yield a field per time point, cropped to the held-out part."""
+def painted(
+    source: PairSource, config: TrainConfig, models: Mapping[str, Model], order: ChannelOrder | None = None
+) -> Iterator[FieldImages]:
+    """Predict one image with every model; yield a field per time point, cropped to the held-out part.
+
+    Channels and stains of image and models pair by name.
+
+    Parameters
+    ----------
+    order
+        The channels of the domain's first image, which those of all others follow; None for one image alone.
+    """
     from napari_virtual_paint.evaluation.context import FieldImages
     from napari_virtual_paint.evaluation.scale import IntensityScale
-    from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
+    from napari_virtual_paint.painting import PaintSettings
 
-    image, target = (stack.compute() for stack in open_selected(source, config.data))
-    settings = PaintSettings(
-        device=config.device, channels=tuple(range(image.shape[1])), resample=config.data.resample is not None, steady=True
-    )
+    image, target = (stack.compute() for stack in open_selected(source, config.data, order))
+    names = config.data.stains or (target.channel_labels if order is None else order.stains)
+    settings = PaintSettings(device=config.device, resample=config.data.resample is not None, steady=True)
     rule = config.split.test
     at = region(rule, target.shape[3:]) if isinstance(rule, Band | Rectangle) and source.split is None else (slice(None), slice(None))
-    stains = {name: np.asarray(run_to_end(paint(model, image, settings)).stack.data) for name, model in models.items()}
+    stains = {name: _painted_stains(model, image, names, settings, config) for name, model in models.items()}
     truth = np.asarray(target.data)
     for name, each in stains.items():
         if each.shape != truth.shape:
@@ -249,12 +309,26 @@ def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]
         yield FieldImages(
             key=source.name + (f"/t{t}" if truth.shape[0] > 1 else ""),
             well=source.metadata.get("well", ""),
-            stains=config.data.stains or target.channel_labels,
+            stains=names,
             pixel_size=target.pixel_size.y,
             truth=truth[cut].astype(np.float32),
             predictions={name: each[cut].astype(np.float32) for name, each in stains.items()},
             scale=IntensityScale(),
         )
+
+
+def _painted_stains(model: Model, image: Stack, stains: Sequence[str], settings: PaintSettings, config: TrainConfig) -> npt.NDArray[Any]:
+    """Return the stains (TCZYX) that a model paints of an image, in an order given by their names."""
+    from napari_virtual_paint.painting import paint, run_to_end
+
+    info, synonyms = model.info, config.data.names
+    channels = tuple(range(image.shape[1]))
+    if not info.planes_as_channels:
+        label = f"{info.id}: its inputs ({', '.join(info.channels)}) and the channels of the image"
+        channels = channel_places(info.channels, image.channel_labels, label, synonyms)
+    painting = run_to_end(paint(model, image, replace(settings, channels=channels)))
+    places = channel_places(stains, info.stains, f"{info.id}: the true stains ({', '.join(stains)}) and those that it paints", synonyms)
+    return np.asarray(painting.stack.data)[:, list(places)]
 
 
 def _context(config: StudyConfig, models: tuple[str, ...], training: TrainConfig, sources: Sequence[PairSource]) -> Context:
@@ -267,7 +341,7 @@ def _context(config: StudyConfig, models: tuple[str, ...], training: TrainConfig
     settings = EvaluationSettings(
         segmenter=judging.segmenter, nuclei=judging.nuclei, cells=judging.cells, gamma=judging.gamma, bootstrap=BOOTSTRAP, workers=1
     )
-    _, target = open_selected(sources[0], training.data)
+    _, target = open_selected(first_of(training), training.data)
     wells = pd.DataFrame(index=pd.Index([], name="well"))
     stains = training.data.stains or target.channel_labels
     return Context(models, stains, wells, dict.fromkeys(ROLES), settings=settings, fields=tuple(source.name for source in sources))

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import lightning
-from torch import nn
+from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
@@ -56,6 +56,16 @@ def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
 def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
     """Copy the weights of the model in the configuration's `start`; a local enhancer takes those of its global generator.
 
+    Raises as `check_start`.
+    """
+    fitting = check_start(network, config, data)
+    if fitting:
+        network.load_state_dict({**network.state_dict(), **fitting})
+
+
+def check_start(network: nn.Module, config: TrainConfig, data: DataSet) -> dict[str, Tensor]:
+    """Return the weights of the model in the configuration's `start` that fit the network; none without a start.
+
     Raises
     ------
     ModelError
@@ -64,7 +74,7 @@ def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
         If its shape differs, or its stains are in another order.
     """
     if config.start is None:
-        return
+        return {}
     model = open_model(config.start)
     own_state, start_state = network.state_dict(), model.network.state_dict()
     fitting = {key: value for key, value in start_state.items() if key in own_state and value.shape == own_state[key].shape}
@@ -78,4 +88,4 @@ def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
     if sorted(model.info.stains) == sorted(data.stains) and tuple(model.info.stains) != tuple(data.stains):
         order = ", ".join(model.info.stains)
         raise InputError(f"start: {config.start} paints {order} in this order; set data.target_channels to the same.")
-    network.load_state_dict({**own_state, **fitting})
+    return fitting

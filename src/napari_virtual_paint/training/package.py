@@ -69,7 +69,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         channels=data.channels,
         stains=data.stains,
         dims=config.network.dims,
-        test_input=_test_input(config, network),
+        test_input=_test_input(config, network, data),
         card=card,
         planes_as_channels=config.data.planes_as_channels,
         z_offsets=config.data.z_offsets,
@@ -103,11 +103,11 @@ def domain_of(info: ModelInfo, network: nn.Module, data: DataSet) -> Domain | No
         return None
 
 
-def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
+def _test_input(config: TrainConfig, network: nn.Module, data: DataSet) -> npt.NDArray[Any]:
     """Cut the test image (C, [Z,] Y, X) from the middle of the first input, with sides that suit the network."""
     from napari_virtual_paint.networks.sizes import valid_sides
 
-    raw = raw_input(config)
+    raw = raw_input(config, data.order)
     cut: list[slice] = [slice(None)]
     for side, (least, step) in zip(raw.shape[1:], valid_sides(network) or (), strict=True):
         length = max(min(side // step, max(TEST_SIDES[config.network.dims] // step, 1)) * step, least) if step else least

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import logging
-import pickle
 import signal
 import threading
 import warnings
@@ -35,6 +34,7 @@ from napari_virtual_paint.training.modules.base import Epoch, PaintModule
 from napari_virtual_paint.training.modules.gan import make_module
 from napari_virtual_paint.training.pair_checks.check import checking
 from napari_virtual_paint.training.preview import Previewer
+from napari_virtual_paint.training.run_folder.checkpoint import check_checkpoint
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
@@ -81,7 +81,8 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
     """Read the pairs, report the progress and faults."""
     data, checked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
-    for sentence in checked.sentences() if checked is not None and (checked.faulty or checked.notes) else ():
+    told = data.notes if checked is None else checked.sentences() if checked.faulty or checked.notes else ()
+    for sentence in told:
         report(TrainingProgress("pairs", 0, 0, message=sentence))
     return data
 
@@ -160,18 +161,11 @@ def _phase(module: PaintModule) -> Phase:
 
 def _checkpoint(folder: Path, config: TrainConfig, module: PaintModule) -> dict[str, Any] | None:
     """Load the run's own state of the last checkpoint into the module; None for a new run."""
-    path = folder / CHECKPOINT
-    if not path.is_file():
+    saved = check_checkpoint(folder, config)
+    if saved is None:
         return None
-    try:
-        # weights_only: a checkpoint from elsewhere must not run code.
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        own: dict[str, Any] = saved["paint"]
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: the checkpoint can't be read; delete {folder} to begin again.") from error
-    if own["fingerprint"] != config.fingerprint():
-        raise InputError(f"{folder}: this run was started with other settings; set another run folder, or delete this one to begin again.")
     module.on_load_checkpoint(saved)
+    own: dict[str, Any] = saved["paint"]
     return own
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,14 +61,25 @@ def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.devic
 def correlations(
     network: nn.Module, pairs: Sequence[Pair], part: Subset, tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> list[float]:
-    """Return the PCC of each stain: mean over images or, for montages, median over cells."""
-    found = []
+    """Return the PCC of each stain: mean over images or, for montages, median over cells.
+
+    An image of which a stain is painted as one value counts as 0, no relation, beside others where it is defined: left out, it would
+    raise the mean.
+    """
+    found: list[Any] = []
+    flats: list[list[bool]] = []
     for pair in pairs:
         prediction, truth, mask = paint_part(network, pair, part, device)
         if tiles is None:
-            found.append([pearson(p[..., mask], t[..., mask]) for p, t in zip(prediction, truth, strict=True)])
+            values = [pearson(p[..., mask], t[..., mask]) for p, t in zip(prediction, truth, strict=True)]
+            flats.append(
+                [bool(np.isnan(value) and t[..., mask].min() < t[..., mask].max()) for value, t in zip(values, truth, strict=True)]
+            )
+            found.append(values)
         else:
             found += list(per_tile(prediction, truth, mask, bounds(pair.parts[part]), tiles.size))
+    if tiles is None:
+        found = np.where(np.array(flats) & ~np.isnan(found).all(axis=0), 0.0, found).tolist()
     with warnings.catch_warnings():  # a stain painted as one value has no correlation: NaN says it
         warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
         return [float(v) for v in (np.nanmean(found, 0) if tiles is None else np.nanmedian(found, 0))]

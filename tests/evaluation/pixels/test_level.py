@@ -147,6 +147,51 @@ def test_two_predictions_side_by_side() -> None:
     assert row["delta"] == pytest.approx(found.section["ER"]["pcc"] - found.others["weak"]["ER"]["pcc"])
 
 
+def test_a_constant_prediction_does_not_win_by_being_left_out() -> None:
+    """PCC by NumPy: all predictions on the same fields and stains, what is undefined counted."""
+    fields, pcc = [], {"honest": np.zeros((2, 3)), "flat": np.zeros((2, 3))}
+    for number in range(3):
+        truth = cells(number)
+        honest = noisy(truth, 30, number)
+        honest[1] = noisy(truth, 300, number)[1]  # the second stain is hard
+        flat = noisy(truth, 25, number + 9)
+        flat[1] = 7.0
+        if number == 2:
+            flat[0] = 7.0
+        fields.append(field(truth, {"honest": honest, "flat": flat}, f"f{number}"))
+        for name, made in fields[-1].predictions.items():
+            pcc[name][:, number] = [
+                np.nan if np.ptp(p) == 0 else np.corrcoef(p.ravel(), t.ravel())[0, 1] for p, t in zip(made, truth, strict=True)
+            ]
+    found, tables = judged(PIXELS, *fields)
+    sections = {"honest": found.section, "flat": found.others["flat"]}
+    for name, section in sections.items():
+        assert section["DNA"]["pcc"] == pytest.approx(pcc[name][0, :2].mean())  # the fields where both are defined
+        assert (section["DNA"]["n"], section["DNA"]["pcc_undefined"]) == (2, 1 if name == "flat" else 0)
+    assert sections["honest"]["ER"]["pcc"] == pytest.approx(pcc["honest"][1].mean())  # its own, since the other has none at all
+    assert (sections["flat"]["ER"]["pcc"], sections["flat"]["ER"]["pcc_undefined"]) == (None, 3)
+    (headline, _) = found.headline
+    assert headline.values == {name: pytest.approx(pcc[name][0, :2].mean()) for name in pcc}
+    row = found.deltas.set_index(["stain", "metric"]).loc[("mean of the stains", "pcc")]
+    assert row["n"] == 2
+    assert row["value"] == pytest.approx(pcc["honest"][0, :2].mean())
+    assert row["other"] == pytest.approx(pcc["flat"][0, :2].mean())
+    assert tables["pixels_fields"]["pcc"].isna().sum() == 4  # what was scored stays as it is
+    assert "ER: flat has no PCC in any field, so that the means of the stains leave ER out." in found.notes
+    assert any(note.startswith("DNA: flat has no PCC") and "in 1 of 3 fields, which all predictions'" in note for note in found.notes)
+    written = found.tables["pixels_written"].set_index(["stain", "source", "region"])["undefined"]
+    assert written["ER", "flat", "whole field"] == "PCC 3, SSIM 3, PSNR 3, MSE 3, MAE 3"
+    assert written["DNA", "honest", "whole field"] == "–"
+
+
+def test_a_prediction_without_any_score_hides_no_other() -> None:
+    truth = cells(0)
+    found, _ = judged(PIXELS, field(truth, {"good": noisy(truth, 2), "flat": np.full_like(truth, 3.0)}))
+    assert found.section["DNA"]["pcc"] == pytest.approx(score(noisy(truth, 2)[0], truth[0]).pcc)
+    assert found.headline[0].values["flat"] is None
+    assert found.headline[0].values["good"] == pytest.approx(np.mean([found.section[stain]["pcc"] for stain in ("DNA", "ER")]))
+
+
 def test_tables_and_figures_fit_together() -> None:
     fields = [
         field(cells(seed), {"a": noisy(cells(seed), 9 * (seed + 1), seed)}, f"A0{seed + 1}/0", light=TRUTH[1] if seed else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables
-from napari_virtual_paint.evaluation.paired_deltas import deltas, values
+from napari_virtual_paint.evaluation.paired_deltas import deltas, on_common, values
 from napari_virtual_paint.evaluation.pixels.pictures import field_figures
 from napari_virtual_paint.evaluation.pixels.scores import INSIDE, SCORED, field_rows
 from napari_virtual_paint.evaluation.statistics import spread, written
@@ -50,15 +50,19 @@ class Pixels:
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Return means, SDs and intervals over the fields, deltas between predictions, and the figures."""
         table = tables[FIELDS]
+        common = on_common(table, SCORED, predictions=context.predictions, by=("stain",)) if len(context.predictions) > 1 else table
         total = len(context.predictions) + 2
-        sections, rows = {}, []
+        sections: dict[str, dict[str, Any]] = {}
+        rows: list[dict[str, Any]] = []
         for done, source in enumerate(context.predictions):
             yield done, total, f"Pixels: {source}."
-            part = table[table["source"] == source]
-            sections[source] = {stain: _section(part[part["stain"] == stain], context) for stain in context.stains}
-            rows += [row for stain in context.stains for row in _rows(stain, source, sections[source][stain])]
+            here = table["source"] == source
+            for stain in context.stains:
+                there = here & (table["stain"] == stain)
+                section = sections.setdefault(source, {})[stain] = _section(common[there], table[there], context)
+                rows += _rows(stain, source, section)
         yield total - 2, total, "Pixels: differences between predictions." if len(context.predictions) > 1 else ""
-        compared = _deltas(table, context) if len(context.predictions) > 1 else None
+        compared = _deltas(table, common, context) if len(context.predictions) > 1 else None
         yield total - 1, total, "Pixels: best and worst fields."
         pictures = field_figures(table, context)
         main, *others = context.predictions
@@ -77,8 +81,16 @@ class Pixels:
 PIXELS = Pixels()
 
 
-def _section(part: pd.DataFrame, context: Context) -> dict[str, Any]:
-    """Return one stain's scores flat: ``pcc``, ``pcc_sd``, ``pcc_low``, ``pcc_high`` ..., ``n``, and the same under ``foreground``."""
+def _section(part: pd.DataFrame, own: pd.DataFrame, context: Context) -> dict[str, Any]:
+    """Return one stain's scores flat: ``pcc``, ``pcc_sd``, ``pcc_low``, ``pcc_high`` ..., ``n``, and the same under ``foreground``.
+
+    Parameters
+    ----------
+    part
+        The scores of the fields on which all predictions have them.
+    own
+        All fields: ``pcc_undefined`` ... are the numbers of those where this prediction has none.
+    """
     options = {"seed": context.settings.seed, "n": context.settings.bootstrap}
     wells = part["well"].to_numpy()
     out: dict[str, Any] = {}
@@ -88,6 +100,7 @@ def _section(part: pd.DataFrame, context: Context) -> dict[str, Any]:
         for name, each in found.items():
             into.update(each.to_json(name))
         into["n"] = found["mse"].n
+        into.update({f"{name}_undefined": int(own[begin + name].isna().sum()) for name in METRICS})
     if part["c_max"].notna().any():
         out.update(spread(part["c_max"], wells, **options).to_json("c_max"))
         out["c_max_reliable"] = bool(part["c_max_reliable"].fillna(False).all())
@@ -116,10 +129,16 @@ def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -
     if "c_max" in means:
         readable["C_max"] = [written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
     readable["fields"] = means["n"]
+    readable["undefined"] = [", ".join(_undefined(row)) or "–" for row in rows]
     drawn = values(table, SCORED, ("stain", "source"))
     drawn["region"] = np.where(drawn["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
     drawn["score"] = drawn["score"].str.removeprefix(INSIDE).map(lambda name: METRICS[name].label)
     return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": drawn}
+
+
+def _undefined(row: Mapping[str, Any]) -> list[str]:
+    """Return in how many fields each score is undefined, where it is in any: ``PCC 2``."""
+    return [f"{score.label} {row[f'{name}_undefined']}" for name, score in METRICS.items() if row.get(f"{name}_undefined")]
 
 
 def _directions() -> str:
@@ -145,30 +164,33 @@ def _figures(context: Context) -> list[Figure]:
 
 
 def _headlines(sections: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
-    """Return the mean PCC over the stains, of the whole fields and of the foreground."""
+    """Return the mean PCC over the stains, of the whole fields and of the foreground: of all predictions over the same stains."""
 
-    def mean(section: Mapping[str, Any], inside: bool) -> float | None:
-        values = [(each["foreground"] if inside else each)["pcc"] for each in section.values()]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if known else None
+    def means(inside: bool) -> dict[str, float | None]:
+        values = {
+            name: {stain: (each["foreground"] if inside else each)["pcc"] for stain, each in section.items()}
+            for name, section in sections.items()
+        }
+        some = [each for each in values.values() if any(value is not None for value in each.values())]
+        stains = [stain for stain in (some[0] if some else ()) if all(each[stain] is not None for each in some)]
+        known = {name: [each[stain] for stain in stains] for name, each in values.items() if each in some}
+        return {name: float(np.mean(known[name])) if known.get(name) else None for name in values}
 
-    return [
-        Headline(LABELS["pcc"], 1.0, {name: mean(each, False) for name, each in sections.items()}),
-        Headline(LABELS[INSIDE + "pcc"], 1.0, {name: mean(each, True) for name, each in sections.items()}),
-    ]
+    return [Headline(LABELS["pcc"], 1.0, means(False)), Headline(LABELS[INSIDE + "pcc"], 1.0, means(True))]
 
 
-def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """Return the differences for each stain and for the mean over stains, which is in the headline."""
+def _deltas(table: pd.DataFrame, common: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Return the differences for each stain and for the mean over stains, which is in the headline: both on what all predictions have."""
     import pandas as pd
 
     metrics: dict[str, Good] = {begin + name: score.good for begin in REGIONS for name, score in METRICS.items()}
     seed, n = context.settings.seed, context.settings.bootstrap
     only_stain = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
     if only_stain == ALL:
-        means = table.groupby(["field", "well", "source"], sort=False, as_index=False)[list(metrics)].mean()
-        table = pd.concat([table, means.assign(stain=ALL)], ignore_index=True)
-    found = deltas(table, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
+        alike = on_common(table, list(metrics), predictions=context.predictions)
+        means = alike.groupby(["field", "well", "source"], sort=False, as_index=False)[list(metrics)].mean()
+        common = pd.concat([common, means.assign(stain=ALL)], ignore_index=True)
+    found = deltas(common, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
     pairs = zip(found["stain"], found["metric"], strict=True)
     return found.assign(label=[LABELS.get(metric) if stain == only_stain else None for stain, metric in pairs])
 
@@ -176,12 +198,20 @@ def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
 def _notes(table: pd.DataFrame, context: Context) -> list[str]:
     """Return notes on scores that are means over fewer fields than others."""
     out = []
+    several = len(context.predictions) > 1
     for stain in context.stains:
-        part = table[(table["stain"] == stain) & (table["source"] == context.predictions[0])]
-        missing = [name for name in METRICS if 0 < int(part[name].isna().sum()) < len(part)]
-        if missing:
+        for source in context.predictions:
+            part = table[(table["stain"] == stain) & (table["source"] == source)]
+            counts = {name: int(part[name].isna().sum()) for name in METRICS}
+            missing = [name for name, count in counts.items() if 0 < count < len(part) or (several and name == "pcc" and count)]
+            if not missing:
+                continue
             left = int(part[missing].isna().any(axis=1).sum())
-            out.append(
-                f"{stain}: {', '.join(METRICS[each].label for each in missing)} leave out {left} of {len(part)} fields, where undefined."
-            )
+            labels = ", ".join(METRICS[each].label for each in missing)
+            if several and left == len(part):
+                out.append(f"{stain}: {source} has no {labels} in any field, so that the means of the stains leave {stain} out.")
+            elif several:
+                out.append(f"{stain}: {source} has no {labels} in {left} of {len(part)} fields, which all predictions' means leave out.")
+            else:
+                out.append(f"{stain}: {labels} leave out {left} of {len(part)} fields, where undefined.")
     return out

@@ -44,6 +44,10 @@ class ZarrFields:
             raise ReadError(stack.source, f"it has {stack.shape[1]} channels, and {len(self.channels)} names are given for them")
         return replace(stack, channels=self.channels)
 
+    def paths(self, field: Field) -> list[Path]:
+        """Return the folder of a field's image."""
+        return [Path(self.source, self.images[field])]
+
 
 @dataclass(frozen=True)
 class _Image:

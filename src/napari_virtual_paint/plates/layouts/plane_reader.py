@@ -61,6 +61,11 @@ class FileFields:
         size = PixelSize(*map(_first_known, size, own))
         return replace(stack, channels=channels or stack.channels, pixel_size=size, source=str(first))
 
+    def paths(self, field: Field) -> list[Path]:
+        """Return the files of a field that lie on this machine."""
+        places = (self.locate(self.folder, file) for *_, file in self.files[field])
+        return [place for place in places if isinstance(place, Path)]
+
 
 def _first_known(one: float | None, other: float | None) -> float | None:
     return other if one is None else one

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples.settings import STANDARD
+from napari_virtual_paint.stain_names import Synonyms, as_synonyms, numbered
 from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, NotNegative, Positive
 
 
@@ -74,6 +76,15 @@ def _cube(value: Any) -> Any:
     return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _names_of_stains(value: Any) -> Any:
+    """Check names of stains, and convert one name to a list of one."""
+    try:
+        return dict(as_synonyms(value).own or {}) if value else {}
+    except InputError as error:
+        raise ValueError(str(error).removeprefix("synonyms: ").rstrip(".")) from None
+
+
+StainTable = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_names_of_stains, json_schema_input_type=dict[str, str | list[str]])]
 _CUBE = float | tuple[float | None, float, float]
 SOURCES = ("folder", "csv", "plate", "simulate")  # fields of `Data` of which exactly one must be given
 STAR = re.compile(r"\*+")
@@ -164,6 +175,9 @@ class Data(ConfigSection):
     """Planes of the target to use; all by default."""
     stains: tuple[str, ...] | None = None
     """Names of the stains in the model; the target's own by default."""
+    synonyms: StainTable = Field(default_factory=dict)
+    """Further names of stains, by which channels of all pairs are matched, such as ``{DNA: [NucBlue]}``; DAPI, Hoechst and the like are
+    known."""
     planes_as_channels: bool = False
     """Whether the z-planes of the input are the channels of a 2D network."""
     z_offsets: tuple[float, ...] | None = None
@@ -185,6 +199,17 @@ class Data(ConfigSection):
     def _images_lie_here(cls, value: Any) -> Any:
         alone = isinstance(value, dict) and value.get("image") is not None and all(value.get(key) is None for key in SOURCES)
         return {**value, "folder": "."} if alone else value
+
+    @property
+    def names(self) -> Synonyms | None:
+        """The names of stains; None where the file adds none."""
+        return Synonyms(self.synonyms) if self.synonyms else None
+
+    @model_validator(mode="after")
+    def _stains_once(self) -> Data:
+        if self.stains is not None and numbered(self.stains) != self.stains:
+            raise ValueError(f"stains names one stain twice: {', '.join(self.stains)}")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
@@ -222,7 +247,7 @@ class Data(ConfigSection):
         if self.simulate is not None and self.simulate.cell_type == STANDARD:
             values["simulate"].pop("cell_type")
         # A field added later and left at its default keeps the fingerprint of earlier runs.
-        later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance")
+        later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance", "synonyms")
         return {key: value for key, value in values.items() if key not in later or value}
 
 

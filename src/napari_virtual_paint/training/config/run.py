@@ -68,6 +68,9 @@ class TrainConfig(CardConfig):
         if not isinstance(values, dict):
             return values
         recipe = find_recipe(values.get("recipe"))
+        own = values.get("objective")
+        if recipe and isinstance(own, dict) and own.get("loss") and "loss" not in values:
+            values = {**values, "loss": own["loss"]}  # what the file says of the objective goes before the recipe's loss
         values = merged(recipe.values, values) if recipe else values
         objective = values.get("objective")
         if not isinstance(objective, dict):

@@ -12,6 +12,7 @@ from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.runtime.delimited_text import DelimitedRow, read_rows
+from napari_virtual_paint.runtime.hidden_files import is_hidden
 from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import STAR, Between, Data, Plates, Simulated
 from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
@@ -163,6 +164,8 @@ def from_folder(data: Data) -> list[PairSource]:
     sources = []
     for path in sorted(folder.glob(first)):
         shown = path.relative_to(folder).as_posix()
+        if is_hidden(shown):
+            continue
         star = shown[len(before) : len(shown) - len(after)]
         sources.append(PairSource(star, str(path), str(folder / f"{before_star}{star}{after_star}")))
     if not sources:

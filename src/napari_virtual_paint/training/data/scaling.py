@@ -10,11 +10,12 @@ import numpy.typing as npt
 from scipy import stats
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, find_names, parse_name
 from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Tiles
+from napari_virtual_paint.training.data.channel_order import ChannelOrder, by_names_given, followed
 from napari_virtual_paint.training.data.source import PairSource
 
 Floats = npt.NDArray[np.float32]
@@ -25,13 +26,21 @@ class UselessError(InputError):
     """An image that cannot be trained on."""
 
 
-def open_selected(item: PairSource, data: Data) -> tuple[Stack, Stack]:
+def open_selected(item: PairSource, data: Data, order: ChannelOrder | None = None, notes: list[str] | None = None) -> tuple[Stack, Stack]:
     """Open a pair and select the configured channels and planes; no pixel is read.
+
+    Parameters
+    ----------
+    order
+        The channels of the first pair, which those of this one follow by name; None for the first.
+    notes
+        Gets a sentence for what is not obvious.
 
     Raises
     ------
     InputError
-        If a channel or plane is missing, or the channel names of an image that holds both don't separate input and stains.
+        If a channel or plane is missing, the pair has other channels than the first, or the channel names of an image that holds both
+        don't separate input and stains.
     ReadError
         If a file can't be read.
     """
@@ -39,34 +48,44 @@ def open_selected(item: PairSource, data: Data) -> tuple[Stack, Stack]:
     inputs: Sequence[int | str] | None = data.input_channels
     targets: Sequence[int | str] | None = data.target_channels
     if item.together and (inputs is None or targets is None):
-        inputs, targets = _separate_channels(source, item.input, inputs, targets)
-    source, target = _select(source, inputs, item.input), _select(target, targets, item.target)
+        inputs, targets = _separate_channels(source, item.input, inputs, targets, data)
+    notes = [] if notes is None else notes
+    source, target = _select(source, inputs, item.input, data, notes), _select(target, targets, item.target, data, notes)
+    if order is None:
+        target = by_names_given(target, data.stains, data.names)
+    else:
+        source, target = followed(source, target, order, (item.input, item.target), data.names, notes)
     if data.pixel_size is not None:
         size = PixelSize(*data.pixel_size)
         source, target = replace(source, pixel_size=size), replace(target, pixel_size=size)
     return _planes(source, data.input_planes, item.input), _planes(target, data.target_planes, item.target)
 
 
-def _select(stack: Stack, channels: Sequence[int | str] | None, label: str) -> Stack:
-    """Select the configured channels."""
-    if channels is None:
-        return stack
+def _select(stack: Stack, channels: Sequence[int | str] | None, label: str, data: Data, notes: list[str]) -> Stack:
+    """Select the configured channels, by their names or other names of the same stains."""
+    return stack if channels is None else stack.select([_position(stack, channel, label, data, notes) for channel in channels])
+
+
+def _position(stack: Stack, channel: int | str, label: str, data: Data, notes: list[str] | None = None) -> int:
+    """Return the position of a configured channel."""
     try:
-        return stack.select(channels)
+        return stack.channel_index(channel)
     except KeyError as error:
-        raise InputError(f"{label}: {error.args[0]}.") from None
+        place = find_names([channel], stack.channel_labels, data.names)[0] if isinstance(channel, str) else None
+        if place is None:
+            raise InputError(f"{label}: {error.args[0]}.") from None
+        if notes is not None:
+            notes.append(f"{stack.channel_labels[place]} is taken as {channel}, another name of the same stain.")
+        return place
 
 
 def _separate_channels(
-    stack: Stack, label: str, inputs: Sequence[int | str] | None, targets: Sequence[int | str] | None
+    stack: Stack, label: str, inputs: Sequence[int | str] | None, targets: Sequence[int | str] | None, data: Data
 ) -> tuple[Sequence[int | str], Sequence[int | str]]:
     """Separate unstained channels from stains by their names, where the configuration doesn't."""
     labels = stack.channel_labels
-    unstained = [parse_name(name).kind in UNSTAINED for name in labels]
-    try:
-        used = {stack.channel_index(channel) for channel in (*(inputs or ()), *(targets or ()))}
-    except KeyError as error:
-        raise InputError(f"{label}: {error.args[0]}.") from None
+    unstained = [parse_name(name, data.names).kind in UNSTAINED for name in labels]
+    used = {_position(stack, channel, label, data) for channel in (*(inputs or ()), *(targets or ()))}
     if inputs is None:
         inputs = [i for i, is_input in enumerate(unstained) if is_input and i not in used]
     if targets is None:
@@ -135,13 +154,20 @@ def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
     return (*ZSCORE, *clipping)
 
 
-def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: float | None = None) -> Floats:
-    """Scale a field (C, ...), each channel by itself.
+def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: float | None = None, names: Sequence[str] = ()) -> Floats:
+    """Scale a field (C, ...), each channel by itself; pixels that are no numbers get the channel's mean.
+
+    Parameters
+    ----------
+    label
+        Of the image, for errors.
+    names
+        Of its channels, for errors.
 
     Raises
     ------
     UselessError
-        If a channel is constant.
+        If a channel is constant, or has no pixel that is a number.
     InputError
         If the given numbers are not one per channel.
     """
@@ -149,8 +175,21 @@ def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: fl
         raise InputError(f"{label} has {len(pixels)} channels but normalize gives {len(scale.mean)} means.")
     fitted = fit(pixels, steps_of(scale, clip))
     if any("same value" in problem for problem in fitted.problems):
-        raise UselessError(f"{label} has a channel in which every pixel is the same; nothing can be learnt from it, leave it out.")
+        which, empty = _constant(pixels, names)
+        what = "no pixel is a number" if empty else "every pixel is the same"
+        raise UselessError(f"{label} has a channel in which {what}{which}; nothing can be learnt from it, leave it out.")
     return fitted.apply(pixels)
+
+
+def _constant(pixels: npt.NDArray[np.generic], names: Sequence[str]) -> tuple[str, bool]:
+    """Return the names of the constant channels of a field, and whether they hold no number at all."""
+    flat, empty = [], True
+    for name, channel in zip(names, pixels, strict=False):
+        numbers = channel[np.isfinite(channel)] if channel.dtype.kind == "f" else channel
+        if not numbers.size or numbers.min() == numbers.max():
+            flat.append(name)
+            empty = empty and not numbers.size
+    return f" ({', '.join(flat)})" if flat else "", bool(flat) and empty
 
 
 def usable_pixels(x: npt.NDArray[np.generic], tiles: Tiles | None) -> Mask:

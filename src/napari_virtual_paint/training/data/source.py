@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
+from napari_virtual_paint.plates.layouts.plane_reader import FileFields
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
 
@@ -43,6 +46,15 @@ class PairSource:
         """The well with its plate; None where it is unknown."""
         well = self.metadata.get("well")
         return "/".join(part for part in (self.metadata.get("plate"), well) if part) if well else None
+
+    def files(self) -> list[Path]:
+        """Return the files that hold the pair; none for simulated fields, and for those of a plate that can't be named."""
+        if self.settings is not None:
+            return []
+        if self.place is not None:
+            reader, where = self.place
+            return list(reader.paths(where)) if isinstance(reader, FileFields | ZarrFields) else []
+        return [Path(self.input)] if self.together else [Path(self.input), Path(self.target)]
 
     def open(self) -> tuple[Stack, Stack]:
         """Return input and target (the same image twice where it holds both); files are read lazily.

@@ -18,6 +18,7 @@ from napari_virtual_paint.runtime.atomic_write import remove_leftovers, updating
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.channel_order import ChannelOrder
 from napari_virtual_paint.training.data.source import PairSource
 
 Floats = npt.NDArray[np.float32]
@@ -25,7 +26,7 @@ Mask = npt.NDArray[np.bool_]
 FOLDER = "pairs"
 INDEX = "index.json"
 SHARE_OF_MEMORY = 0.4  # default share of the free memory for pairs; the network and the system need the rest
-FORM = 1  # version of the stored format; files of another version are written again
+FORM = 2  # version of the stored format; files of another version are written again
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class TrainingData:
     stains: tuple[str, ...]
     pixel_size: PixelSize
     fields: tuple[Scaled, ...]
+    order: ChannelOrder  # the channels of the files, in the order of `fields`
+    notes: tuple[str, ...] = ()  # what the user should know of the source, one sentence each
 
 
 class PairStore:
@@ -120,10 +123,14 @@ class PairStore:
         try:
             index = json.loads((folder / INDEX).read_text("utf-8"))
             fields = tuple(_opened(folder, number, *field) for number, field in enumerate(index["fields"]))
-        except (OSError, ValueError, KeyError, TypeError):
+            inputs, stains, named = index["order"]
+            order = ChannelOrder(tuple(inputs), tuple(stains), (bool(named[0]), bool(named[1])))
+            notes = tuple(str(note) for note in index["notes"])
+            found = TrainingData(tuple(index["channels"]), tuple(index["stains"]), PixelSize(*index["pixel_size"]), fields, order, notes)
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
         self.on_disk = True
-        return TrainingData(tuple(index["channels"]), tuple(index["stains"]), PixelSize(*index["pixel_size"]), fields)
+        return found
 
     def add(self, item: PairSource, prepared: TrainingData) -> TrainingData:
         """Store a source's fields and return them, in memory or mapped."""
@@ -165,7 +172,8 @@ def _write(folder: Path, prepared: TrainingData) -> None:
         if not everything:
             np.save(folder / f"{number}-usable.npy", field.usable)
         index.append([field.suffix, list(field.x.shape), list(field.y.shape), everything])
-    head = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": index}
+    head: dict[str, Any] = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": index}
+    head |= {"order": [prepared.order.inputs, prepared.order.stains, prepared.order.named], "notes": prepared.notes}
     (folder / INDEX).write_text(json.dumps(head), "utf-8")
 
 

@@ -188,9 +188,11 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
             self.final_network.train(was_training)
 
     def _score(self, line: Epoch) -> float:
-        """Return the value that ranks epochs."""
+        """Return the value that ranks epochs: a stain painted as one value counts as 0, since left out it would raise the mean."""
         values = line.scores.get(self.config.monitor, ())
-        return _mean([values[index] for index in self.watched]) if values else -math.inf
+        watched = [values[index] for index in self.watched] if values else []
+        defined = [value for value in watched if not math.isnan(value)]
+        return sum(defined) / len(watched) if defined else -math.inf
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the average, the curve, the best weights and the fingerprint of the run."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.json_file import read_object
@@ -18,12 +18,13 @@ from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
-from napari_virtual_paint.training.data.pairs import DataSet, check, loading
-from napari_virtual_paint.training.data.scaling import open_selected
+from napari_virtual_paint.training.data.pairs import DataSet, check, loading, problems, reading
+from napari_virtual_paint.training.data.scaling import UselessError
 from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.training.data.store import PairStore
 from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, faults_of
+from napari_virtual_paint.training.pair_checks.settings import settings_problems
 from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, measure_pair
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
@@ -31,6 +32,8 @@ __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", 
 STATISTICS = "looks.json"  # statistics of each pair, in the run folder, so that a resumed run need not measure again
 REPORT = "pairs.json"  # the report, in the run folder
 SHOWN = 12
+EXCUSED = (ReadError, UselessError)  # errors of pairs that ``data.checks: leave_out`` leaves out
+SPLIT = ("Nothing is left", "split.validation")
 SAVED = 20.0  # least seconds between two writes of the statistics
 
 
@@ -43,6 +46,7 @@ class PairReport:
     left_out: tuple[str, ...] = ()  # names of the pairs left out of the training
     mode: Literal["report", "leave_out", "off"] = "report"  # ``report`` or ``leave_out``, as `data.checks` says.
     seconds: float = 0.0
+    stops: tuple[str, ...] = ()  # the errors at which a training would stop, each as it would say it
 
     @property
     def faulty(self) -> tuple[PairCheck, ...]:
@@ -67,12 +71,12 @@ class PairReport:
         return f"{len(self.faulty)} of {_pairs(len(self.pairs))} may not be fit to learn from: {kinds}{left}."
 
     def sentences(self, most: int = SHOWN) -> list[str]:
-        """Return the report in words: the headline, at most ``most`` pairs with faults, and the notes."""
+        """Return the report in words: the headline, at most ``most`` pairs with faults, the notes, and what a training would stop at."""
         faulty = self.faulty
         lines = [self.headline()]
         lines += [f"{pair.name}: {'; '.join(fault.words for fault in pair.faults)}." for pair in faulty[:most]]
         lines += [f"... and {len(faulty) - most} more."] * (len(faulty) > most)
-        return [*lines, *self.notes]
+        return [*lines, *self.notes, *(f"A training stops here: {stop}" for stop in self.stops)]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -81,7 +85,7 @@ class PairReport:
 
 
 def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
-    """Check every pair of a run without training; pairs that can't be read are part of the report.
+    """Check every pair of a run, and all else that a training would stop at; pairs that can't be used are part of the report.
 
     Parameters
     ----------
@@ -106,21 +110,16 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     start = time.perf_counter()
     sources = find(config.data)
     inspector = _Inspector(config, sources, excusing=True, training=False)
-    failed: list[VirtualPaintError] = []
-    for number, item in enumerate(sources):
-        yield Progress(number, len(sources), item.name)
-        if not inspector.wants(item):
-            continue
-        try:
-            source, target = (stack.compute() for stack in open_selected(item, config.data))
-            inspector.inspect(item, source, target)
-        except VirtualPaintError as error:
-            inspector.excuses(item, error)
-            failed.append(error)
-    if len(failed) == len(sources):
-        raise failed[0]
+    data = yield from reading(config, sources, inspector, keep=False)
     inspector.save(always=True)
-    return inspector.report(time.perf_counter() - start)
+    report = inspector.report(time.perf_counter() - start, data)
+    leave_out = config.data.checks == "leave_out"
+    kept = _kept(data, {pair.name for pair in report.faulty}) if leave_out else data
+    stops = [str(error) for error in inspector.failed if not (leave_out and isinstance(error, EXCUSED))]
+    # What is left of a set is no news where pairs of it have failed.
+    stops += [problem for problem in problems(kept, config) if not (inspector.failed and not leave_out and problem.startswith(SPLIT))]
+    stops += settings_problems(config, kept)
+    return replace(report, stops=tuple(dict.fromkeys(stops)), seconds=round(time.perf_counter() - start, 2))
 
 
 def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, PairReport | None]]:
@@ -151,7 +150,7 @@ def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, Pa
     inspector = _Inspector(config, find(config.data), excusing=leave_out, training=True)
     data = yield from loading(config, inspector)
     inspector.save(always=True)
-    report = inspector.report(time.perf_counter() - start)
+    report = inspector.report(time.perf_counter() - start, data)
     if leave_out:
         report = replace(report, left_out=tuple(pair.name for pair in report.faulty))
         data = _without(data, set(report.left_out), config)
@@ -167,12 +166,15 @@ def checked(config: TrainConfig) -> tuple[DataSet, PairReport | None]:
 
 def _without(data: DataSet, names: set[str], config: TrainConfig) -> DataSet:
     """Return the set without some pairs, by the name of the image or of image and time point."""
-    remaining = tuple(pair for pair in data.pairs if not _is_one(pair.name, pair.image, names))
-    if not remaining:
+    found = _kept(data, names)
+    if not found.pairs:
         raise InputError("Each pair has a fault, so none is left to train on; look at them by virtual-paint train CONFIG.yaml --check.")
-    found = replace(data, pairs=remaining)
     check(found, config)
     return found
+
+
+def _kept(data: DataSet, names: set[str]) -> DataSet:
+    return replace(data, pairs=tuple(pair for pair in data.pairs if not _is_one(pair.name, pair.image, names)))
 
 
 def _is_one(name: str, image: str, names: set[str]) -> bool:
@@ -203,6 +205,7 @@ class _Inspector:
         self.path = config.run / STATISTICS if config.run is not None else None
         self.known = (read_object(self.path) or {}) if self.path is not None else {}
         self.saved = time.monotonic()
+        self.failed: list[VirtualPaintError] = []  # errors of the pairs that can't be used
 
     def wants(self, item: PairSource) -> bool:
         """Return whether a pair has no statistics yet."""
@@ -224,7 +227,8 @@ class _Inspector:
     def excuses(self, item: PairSource, error: VirtualPaintError) -> bool:
         """Record a pair that can't be used; return whether the run goes on without it."""
         self.statistics[item.name] = [PairStatistics(item.name, failure=str(error).rstrip("."))]
-        return self.excusing
+        self.failed.append(error)
+        return self.excusing and (not self.training or isinstance(error, EXCUSED))
 
     def save(self, always: bool = False) -> None:
         """Write the statistics, at most every `SAVED` seconds unless ``always``."""
@@ -234,13 +238,14 @@ class _Inspector:
             self.saved = time.monotonic()
             _write(self.path, self.known)
 
-    def report(self, seconds: float) -> PairReport:
-        """Return the faults of all pairs."""
+    def report(self, seconds: float, data: DataSet) -> PairReport:
+        """Return the faults of all pairs, and notes on them and on the set that was read."""
         sources = self.sources
         statistics = [each for item in sources for each in self.statistics.get(item.name, [])]
         pairs, notes = faults_of(statistics, self.config.augment)
         mode = self.config.data.checks
-        return PairReport(tuple(pairs), (*notes, *_split_notes(sources, self.config)), mode=mode, seconds=round(seconds, 2))
+        notes = [*data.notes, *notes, *_split_notes(sources, self.config)]
+        return PairReport(tuple(pairs), tuple(notes), mode=mode, seconds=round(seconds, 2))
 
 
 def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str]:

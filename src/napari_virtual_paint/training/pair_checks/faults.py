@@ -13,7 +13,7 @@ from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.pair_checks.shift import REACH, Shift
 from napari_virtual_paint.training.pair_checks.statistics import ChannelStatistics, PairStatistics
 
-Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "unreadable"]
+Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "invalid", "unreadable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FAULTS: dict[Kind, str] = {
     "shifted": "shifted",
@@ -21,6 +21,7 @@ FAULTS: dict[Kind, str] = {
     "saturated": "saturated",
     "blank": "blank",
     "blurred": "out of focus",
+    "invalid": "with pixels that are no numbers",
     "unreadable": "that can't be used",
 }
 """Kind of a fault -> its words after a count."""
@@ -100,7 +101,7 @@ def faults_of(statistics: Sequence[PairStatistics], augment: Augment) -> tuple[l
     """
     usual = _usual([pair for pair in statistics if not pair.failure])
     pairs = [_check_pair(pair, usual) for pair in statistics]
-    return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(statistics)]
+    return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(statistics), *_labels(statistics)]
 
 
 def _check_pair(pair: PairStatistics, usual: _Set) -> PairCheck:
@@ -108,7 +109,7 @@ def _check_pair(pair: PairStatistics, usual: _Set) -> PairCheck:
     if pair.failure:
         return PairCheck(pair.name, (Fault("unreadable", pair.failure),), None, None, False)
     blank = list(_blank(pair))
-    faults = [*blank, *_saturated(pair), *(() if blank else _blurred(pair, usual))]
+    faults = [*blank, *_saturated(pair), *(() if blank else _blurred(pair, usual)), *_invalid(pair)]
     moved = _deviation(pair, usual)
     if moved is None:
         if pair.shifts and not blank and _best(pair) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
@@ -206,6 +207,14 @@ def _saturated(pair: PairStatistics) -> Iterator[Fault]:
             yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
 
 
+def _invalid(pair: PairStatistics) -> Iterator[Fault]:
+    """Return the faults of channels with pixels that are no numbers."""
+    for channel in pair.channels:
+        if channel.invalid:
+            count = "1 pixel is no number" if channel.invalid == 1 else f"{channel.invalid} pixels are no numbers"
+            yield Fault("invalid", f"{count} (NaN or infinite) in {_named(channel)}; they are left out", channel.name)
+
+
 def _sharpness(pair: PairStatistics) -> dict[tuple[str, str], float]:
     """Return the sharpness of each channel by side and name, and under an empty name the side's mean, where it has several."""
     found: dict[tuple[str, str], float] = {}
@@ -271,3 +280,17 @@ def _empty_stains(statistics: Sequence[PairStatistics]) -> list[str]:
             for channel in stains:
                 counts[channel.name] = counts.get(channel.name, 0) + (channel.structure < BLANK)
     return [f"{stain} is blank in {count} of {len(statistics)} pairs." for stain, count in counts.items() if count]
+
+
+def _labels(statistics: Sequence[PairStatistics]) -> list[str]:
+    """Return notes on stains that are label images: no fault, since a model may be meant to learn a mask."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for pair in statistics:
+        for channel in pair.channels:
+            if channel.regions is not None:
+                found.setdefault(channel.name, []).append((pair.name, channel.regions))
+    return [
+        f"{stain} is a label image in {len(each)} of {len(statistics)} pairs ({each[0][0]}: {each[0][1]} regions of one whole number each),"
+        " not the gray levels of a stain; give the stain itself, or call the channel a mask if that is meant."
+        for stain, each in found.items()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ TILES, LEAST = 3, 96  # most tiles per side in the focus measure, and least pixe
 STRUCTURE = 0.5  # structure of a tile below which it says nothing about focus
 MASKS = re.compile(r"\b(masks?|labels?|segmentation)\b")
 """Names of channels that are masks: a soft mask cannot be distinguished from a clipped image by its pixels."""
+REGION = 20  # pixels of a label image's regions on average, at least
 MASK = 0.7  # share of equal neighbors (other than at the extremes) above which an image is a mask and cannot be saturated
 
 
@@ -35,6 +36,8 @@ class ChannelStatistics:
     saturated: float  # share of pixels at the largest value, if more pixels lie there than just below; else 0
     structure: float  # power in the cells' band relative to the noise there: 1 where both are equal, 0 where there is only noise
     sharpness: float | None  # log ratio of fine to coarse amplitude, noise removed; None where there is only noise
+    invalid: int = 0  # number of pixels that are no numbers (NaN or infinite)
+    regions: int | None = None  # number of regions of one value, if it is a label image; None where it is none
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,16 @@ def measure_pair(name: str, source: Stack, target: Stack) -> list[PairStatistics
 def _measure_pair(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
     """Measure one time point: in the plane with the richest stains, or, where only the input has planes, in three of them."""
     stains = np.asarray(target.data[t])
-    richest = int(np.argmax([np.std(stains[:, z, ::4, ::4].astype(np.float32), axis=(1, 2)).sum() for z in range(stains.shape[1])]))
-    stains = stains[:, richest]
+    richest = int(np.argmax([np.std(_plain(stains[:, z, ::4, ::4]), axis=(1, 2)).sum() for z in range(stains.shape[1])]))
     inputs = np.asarray(source.data[t])
+    lost = [_invalid(channel) for image in (inputs, stains) for channel in image]
+    stains = stains[:, richest]
     planes = inputs.shape[1]
     chosen = [richest] if planes == target.shape[2] else sorted({planes // 4, planes // 2, planes - 1 - planes // 4})
     inputs, labels = inputs[:, chosen], source.channel_labels
     channels = [_channel(label, "input", inputs[c, len(chosen) // 2]) for c, label in enumerate(labels)]
     channels += [_channel(label, "stain", stain) for label, stain in zip(target.channel_labels, stains, strict=True)]
+    channels = [replace(channel, invalid=count) for channel, count in zip(channels, lost, strict=True)]
     shift_list: list[Shift | None] = [None] * len(stains)
     if inputs.shape[-2:] == stains.shape[-2:]:
         shift_list = shifts(_plain(inputs.reshape(-1, *inputs.shape[-2:])), [_plain(stain) for stain in stains])
@@ -91,11 +96,36 @@ def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.nan_to_num(pixels.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def _invalid(pixels: npt.NDArray[Any]) -> int:
+    """Return the number of pixels that are no numbers."""
+    return int(pixels.size - np.isfinite(pixels).sum()) if pixels.dtype.kind == "f" else 0
+
+
 def _channel(name: str, side: Literal["input", "stain"], image: npt.NDArray[Any]) -> ChannelStatistics:
     """Measure one channel (Y, X)."""
     structure, sharpness = spectrum(_plain(_middle(image)))
-    full = 0.0 if MASKS.search(name.casefold()) else saturated(image)
-    return ChannelStatistics(name, side, full, structure, sharpness)
+    is_mask = MASKS.search(name.casefold()) is not None
+    regions = None if is_mask or side == "input" else label_regions(_middle(image))
+    return ChannelStatistics(name, side, 0.0 if is_mask or regions is not None else saturated(image), structure, sharpness, regions=regions)
+
+
+def label_regions(image: npt.NDArray[Any]) -> int | None:
+    """Return the number of regions of a label image (Y, X); None where the image holds gray levels.
+
+    A label image (or a mask) holds whole numbers, and beside its most frequent value (the background) connected regions of one value that
+    are far larger than a pixel. Gray levels differ from pixel to pixel.
+    """
+    if image.dtype.kind == "f" and (not np.isfinite(image).all() or (image != np.rint(image)).any()):
+        return None
+    values, places, counts = np.unique(image, return_inverse=True, return_counts=True)
+    if len(values) < 2 or len(values) > image.size / REGION:
+        return None
+    from skimage.measure import label
+
+    codes = places.reshape(image.shape).astype(np.int32)
+    background = int(np.argmax(counts))
+    regions = int(label(codes, background=background, connectivity=1).max())
+    return regions if 0 < regions <= (image.size - int(counts[background])) / REGION else None
 
 
 def _middle(image: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -48,6 +48,11 @@ class EpochRecord:
         defined = [value for value in self.scores.get(metric, ()) if not math.isnan(value)]
         return sum(defined) / len(defined) if defined else math.nan
 
+    def rank(self, metric: str) -> float:
+        """Return the mean by which epochs are ranked: an undefined value (a stain painted as one value) counts as 0."""
+        values = self.scores.get(metric, ())
+        return sum(value for value in values if not math.isnan(value)) / max(len(values), 1)
+
 
 @dataclass(frozen=True)
 class RunState:
@@ -78,9 +83,9 @@ class RunState:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The epoch with the highest mean of the monitored metric; None before any has one."""
+        """The epoch with the highest mean of the monitored metric, where an undefined value counts as 0; None before any has one."""
         scored = [line for line in self.curve if not math.isnan(line.mean(self.monitor))]
-        return max(scored, key=lambda line: line.mean(self.monitor)) if scored else None
+        return max(scored, key=lambda line: line.rank(self.monitor)) if scored else None
 
 
 @dataclass(frozen=True, eq=False)
