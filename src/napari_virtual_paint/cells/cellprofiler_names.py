@@ -39,6 +39,7 @@ IMAGE, METADATA = "Image", "Metadata"
 _KEYS = ("ImageNumber", "ObjectNumber", "TableNumber")
 _OF_CHILDREN = ("Mean", "Median", "Min", "Max", "StDev")
 
+_NUMBERED = re.compile(r"(ObjectNumber|Number_Object_Number)$|(^|_)Parent_.+$")
 _PLACE = re.compile(
     r"Center(?:_|$)|BoundingBox"
     # Moments depend on the object's position and orientation; area, axes and orientation carry the same information.
@@ -188,6 +189,21 @@ def is_feature(column: str) -> bool:
     if not feature.group or feature.group in ("Parent", "Number", *_KEYS) or feature.compartment.startswith(_OF_CHILDREN):
         return False
     return bool(feature.measure) and "ObjectNumber" not in feature.measure
+
+
+def is_image_key(column: str) -> bool:
+    """Return whether a column holds the numbers of images or tables, by which tables are joined; hashes stand there too."""
+    return column.rpartition("_")[2] in ("ImageNumber", "TableNumber")
+
+
+def is_numeric_name(column: str) -> bool:
+    """Return whether a column of an object table must be numeric: a measurement, an object's number or that of a parent."""
+    if is_image_key(column):
+        return False
+    if _NUMBERED.search(column) is not None:
+        return True
+    parts = column.split("_")
+    return parts[0] not in (METADATA, IMAGE) and any(part in GROUPS for part in parts)
 
 
 def is_morphological_feature(name: str) -> bool:

@@ -31,7 +31,7 @@ COMMANDS = {
     "train": "train a model from a configuration file",
     "study": "measure how well models generalise: train on each domain, test on each",
     "simulate": "simulate fields of cells with their true stains and labels",
-    "cells": "measure single cells, train models of them, draw them",
+    "cells": "describe tables of cells, measure cells, train models of them, generate them",
     "plate": "describe a plate, or paint all of it",
 }
 """Name of a command, which is also that of its module -> one line of help."""
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: it failed. 2: an option, a file or a model can't be used. 3: some fields failed. 130: stopped by the user.
     """
-    atexit.register(gc.freeze)  # else Python collects garbage at exit, which takes a second if torch is loaded
+    atexit.register(_skip_garbage)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -56,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     return _guarded(module, args, debug=debug)
+
+
+def _skip_garbage() -> None:
+    """Keep Python from collecting garbage at exit, which takes a second if torch is loaded.
+
+    DuckDB's objects must be collected: what is left of them is listed on stderr.
+    """
+    if "_duckdb" not in sys.modules:
+        gc.freeze()
 
 
 class _ArgumentParser(argparse.ArgumentParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from napari_virtual_paint.cli import COMMANDS, cells_evaluate, cells_generate, cells_measure, cells_train, cells_walk
+from napari_virtual_paint.cli import COMMANDS, cells_evaluate, cells_generate, cells_measure, cells_table, cells_train, cells_walk
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,8 +16,8 @@ def add_parser(subparsers: Any) -> None:
         description="Single cells and their CellProfiler features (CP2Image, Ji 2024). "
         'Requires the extra cells: pip install "napari-virtual-paint[cells]".',
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="measure|train|generate|evaluate|walk")
-    for action in (cells_measure, cells_train, cells_generate, cells_evaluate, cells_walk):
+    actions = parser.add_subparsers(dest="action", required=True, metavar="table|measure|train|generate|evaluate|walk")
+    for action in (cells_table, cells_measure, cells_train, cells_generate, cells_evaluate, cells_walk):
         action.add_parser(actions)
 
 

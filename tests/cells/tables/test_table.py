@@ -379,7 +379,7 @@ def bad_files(folder: Path) -> dict[str, tuple[Any, str]]:
     sqlite3.connect(plain).execute("CREATE TABLE books (title TEXT)").connection.close()
     (folder / "empty").mkdir()
     other = tables()
-    other["Cells"] = other["Cells"].assign(ImageNumber=9)
+    other["Cells"] = other["Cells"].assign(ImageNumber=other["Cells"]["ImageNumber"] + 8)
     return {
         "no table": (written("prices.csv", "date,price\n1,2\n"), r"prices\.csv: it is no table of cells.*AreaShape_Area"),
         "empty": (written("Nuclei.csv", ""), "it is empty"),

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
+from napari_virtual_paint.cells.tables.combined import NO_PADDING, Padding, padding_of
 from napari_virtual_paint.cells.tables.csv_files import Header, describe, is_csv, open_csv, read_header, stem
+from napari_virtual_paint.cells.tables.image_numbers import keys_of_images, rows_of_images
 from napari_virtual_paint.cells.tables.joined import JoinedColumn, JoinedTables
-from napari_virtual_paint.cells.tables.joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
+from napari_virtual_paint.cells.tables.joins import bare, is_image, is_objects, join, keys_of
 from napari_virtual_paint.cells.tables.parquet import ParquetSource, Rows, TableSource
 from napari_virtual_paint.cells.tables.sqlite import open_sqlite
 from napari_virtual_paint.errors import ReadError
@@ -23,6 +25,10 @@ SQLITE = (".sqlite", ".sqlite3", ".db", ".db3")
 _OF_IMAGES = (METADATA, "FileName", "PathName", "URL", "Group", "Series", "Frame", "Height", "Width", "Count", "Channel")
 """Columns taken from the image table; its measurements, times and check sums are left out."""
 _KEY = re.compile(r"(Number|Parent_\w+)$")
+WITHOUT_NUMBER = (
+    "it has no column ImageNumber, so its wells and images can't be assigned to the cells; export it again with ImageNumber, or give the "
+    "tables of objects themselves to do without"
+)
 WHAT = "CellProfiler's tables as CSV (Image.csv, Nuclei.csv, Cells.csv ...), an SQLite database or Parquet"
 
 
@@ -97,26 +103,32 @@ def _flat(folder: Path) -> list[JoinedTables]:
 
 def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
     """Return the joined tables of the files in one folder; files named by the user (`explicit`) must all be tables, others are ignored."""
-    found = [_candidate(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    found, unread = _candidates(paths, explicit)
+    nameless = next((item for item in found if item.name.lower() == IMAGE.lower() and not is_image(item)), None)
     images = [item for item in found if is_image(item)]
     joined = [item for item in found if item not in images and item.is_joined]
     objects = [item for item in found if item not in joined and is_objects(item)]
     neither = [item for item in found if item not in objects and item not in joined and item not in images]
-    if explicit and neither:
+    if explicit and neither and neither != [nameless]:
         raise ReadError(
             neither[0].path, f"it is no table of cells: it has no numbered objects with measurements such as AreaShape_Area; give {WHAT}"
         )
     if not objects:
         if explicit and not joined:
             raise ReadError(paths[0], "it describes images, not cells; give the tables of objects with it (Nuclei.csv, Cells.csv ...)")
-        return [_already_joined(item.source()) for item in joined]
+        return [
+            _already_joined(item.source(), [*unread, *(describe(item.path, item.header) if item.header is not None else ())])
+            for item in joined
+        ]
+    if nameless is not None and not images and (explicit or not any(item.described for item in objects)):
+        raise ReadError(nameless.path, WITHOUT_NUMBER)
     alone = not images and not any(item.described for item in objects)
     if alone and not explicit:
         names = ", ".join(item.path.name for item in objects[:3])
         raise ReadError(
             paths[0].parent, f"there is no Image table beside {names}; export Image.csv too, or give the files themselves to do without"
         )
-    notes = [note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.header)]
+    notes = [*unread, *(note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.path, item.header))]
     if alone:
         notes.append("No Image table was given: wells, treatments and names of images are unknown.")
     notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in joined]
@@ -131,6 +143,19 @@ def _database(path: Path) -> JoinedTables:
     if image is None:
         raise ReadError(path, "it has tables of objects but none of images (Per_Image); export the image's measurements too")
     return _joined(stem(path), objects, image, notes)
+
+
+def _candidates(paths: Sequence[Path], explicit: bool) -> tuple[list[_Candidate], list[str]]:
+    """Read the columns of files, and return notes on files beside the tables that can't be read."""
+    found, notes = [], []
+    for path, name in zip(paths, _names(paths), strict=True):
+        try:
+            found.append(_candidate(path, name))
+        except ReadError as error:
+            if explicit or name in (*COMPARTMENTS, IMAGE):
+                raise
+            notes.append(f"{path.name} was not read: {error.reason}.")
+    return found, notes
 
 
 def _candidate(path: Path, name: str) -> _Candidate:
@@ -163,15 +188,25 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [usual.get(name.lower(), name) for name in bare_names]
 
 
-def _already_joined(source: TableSource) -> JoinedTables:
+def _already_joined(source: TableSource, notes: Sequence[str]) -> JoinedTables:
     """Return a table that is already joined."""
+    padding = padding_of(source)
+    sources, rows = [source, *[source] * len(padding.gaps)], [padding.cells, *_gaps(padding, padding.cells)]
+    of = {name: place for place, name in enumerate(padding.gaps, start=1)}
     columns: dict[str, JoinedColumn] = {}
     for raw, numeric in source.columns.items():
         name = _joined_name(raw, source.name)
         if not re.fullmatch(r"__index_level_\d+__|Unnamed: \d+|", raw):
-            columns.setdefault(name if name not in source.columns else raw, JoinedColumn(0, raw, numeric, numeric and is_feature(name)))
-    notes = [] if len(source) else ["The table has no row."]
-    return JoinedTables(source.name, (source,), (None,), columns, len(source), tuple(notes))
+            place = of.get(parse(name).compartment, 0)
+            columns.setdefault(name if name not in source.columns else raw, JoinedColumn(place, raw, numeric, numeric and is_feature(name)))
+    length = len(source) if padding.cells is None else len(padding.cells)
+    all_notes = [*notes, padding.note, "" if length else "The table has no row."]
+    return JoinedTables(source.name, tuple(sources), tuple(rows), columns, length, tuple(filter(None, all_notes)))
+
+
+def _gaps(padding: Padding, cells: Rows | None) -> list[Rows]:
+    """Return, for each compartment with gaps, its row for each cell."""
+    return [rows if cells is None else rows[cells] for rows in padding.gaps.values()]
 
 
 def _joined_name(raw: str, table: str) -> str:
@@ -183,21 +218,32 @@ def _joined_name(raw: str, table: str) -> str:
 
 def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None, notes: Sequence[str]) -> JoinedTables:
     """Join compartments, and the image table to them."""
-    found, all_notes = join(objects)
+    more = {} if image is None else keys_of_images(objects, image)
+    found, all_notes = join(objects, more)
+    if any(more.values()):
+        told = ", ".join(column.removeprefix(f"{IMAGE}_") for column in (more[image.name] if image is not None else ()))
+        all_notes.append(f"ImageNumber is that of several images, so they were told apart by {told}, too.")
     by_name = {source.name: source for source in objects}
     sources = [by_name[table] for table in found]
     rows = list(found.values())
+    padding = padding_of(sources[0]) if len(sources) == 1 else NO_PADDING
+    if padding.cells is not None:
+        rows = [rows[0][np.isin(rows[0], padding.cells)]]
+    gaps = dict(zip(padding.gaps, _gaps(padding, rows[0]), strict=True))
+    sources += [sources[0]] * len(gaps)
+    rows += gaps.values()
+    all_notes += [padding.note] if padding.note else []
     columns: dict[str, JoinedColumn] = {}
     keys = keys_of(sources[0])
     for key, raw in zip((*(bare(raw, sources[0].name) for raw in keys.image), "ObjectNumber"), (*keys.image, keys.number), strict=True):
-        columns[key] = JoinedColumn(0, str(raw), True, False)
+        columns[key] = JoinedColumn(0, str(raw), sources[0].columns[str(raw)], False)
     known = {name: place for place, name in enumerate(COMPARTMENTS)}
-    for index, source in sorted(enumerate(sources), key=lambda item: known.get(item[1].name, len(known))):
-        _add_objects(columns, index, source)
+    for index, source in sorted(enumerate(sources[: len(found)]), key=lambda item: known.get(item[1].name, len(known))):
+        _add_objects(columns, index, source, list(gaps))
     all_notes = [*notes, *all_notes]
     if image is not None:
         left_out = _add_image(columns, len(sources), image)
-        rows.append(_images(sources[0], rows[0], image, all_notes))
+        rows.append(rows_of_images(sources[0], rows[0], image, more, objects, all_notes))
         sources.append(image)
         if left_out:
             all_notes.append(f"Columns of the Image table left out, as measurements of whole images, times and check sums: {left_out}.")
@@ -211,15 +257,17 @@ def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None
     return JoinedTables(name, tuple(sources), tuple(same), columns, length, tuple(all_notes))
 
 
-def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSource) -> None:
-    """Prefix the columns of a compartment with its name."""
+def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSource, gaps: Sequence[str]) -> None:
+    """Prefix the columns of a compartment with its name; compartments with gaps have further places."""
     for raw, numeric in source.columns.items():
         short = bare(raw, source.name)
         if short in ("ImageNumber", "TableNumber"):
             continue
         named = raw.startswith((f"{METADATA}_", f"{source.name}_"))
         name = f"{source.name}_{raw}" if not named and (short == "ObjectNumber" or raw.split("_", 1)[0] in GROUPS) else raw
-        columns.setdefault(name, JoinedColumn(index, raw, numeric, numeric and is_feature(name)))
+        owner = parse(name).compartment
+        place = index + 1 + gaps.index(owner) if owner in gaps else index
+        columns.setdefault(name, JoinedColumn(place, raw, numeric, numeric and is_feature(name)))
 
 
 def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource) -> int:
@@ -234,23 +282,6 @@ def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource)
             continue
         columns.setdefault(short if short.startswith(f"{METADATA}_") else f"{IMAGE}_{short}", JoinedColumn(index, raw, numeric, False))
     return left_out
-
-
-def _images(source: TableSource, rows: Rows, image: TableSource, notes: list[str]) -> Rows:
-    """Return each cell's row in the image table; -1 where it is not listed."""
-    own_keys, image_keys = keys_of(source).image, keys_of(image).image
-    shared = min(len(own_keys), len(image_keys))
-    cells, images = image_numbers(source, own_keys[-shared:]), image_numbers(image, image_keys[-shared:])
-    code = coded(np.concatenate([images, cells]))
-    listed, first = np.unique(code[: len(images)], return_index=True)
-    if len(listed) < len(images):
-        notes.append(f"Rows of the Image table that repeat an image's number are left out: {len(images) - len(listed)}.")
-    row_of = np.full(int(code.max(initial=0)) + 1, -1, np.int64)
-    row_of[listed] = first
-    found: Rows = row_of[code[len(images) :]][rows]
-    if missing := int((found < 0).sum()):
-        notes.append(f"Cells in images that the Image table doesn't list, so without its metadata: {missing}.")
-    return found
 
 
 def _is_parquet(path: Path) -> bool:

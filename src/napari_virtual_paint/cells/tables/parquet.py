@@ -70,6 +70,10 @@ class TableSource(ABC):
             return got
         return got.take(pa.array(place, mask=place < 0))
 
+    def may_lack(self, column: str) -> bool:
+        """Return whether a column of numbers may hold 0, less or nothing; False only where that is known without reading it."""
+        return True
+
     @abstractmethod
     def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
         """Return a `pyarrow.Table` of these columns and rows (ascending, each once; None: all) in the file's order."""
@@ -102,10 +106,25 @@ class ParquetSource(TableSource):
         columns = {field.name: _numeric(types, field.type) for field in schema if not types.is_nested(field.type)}
         super().__init__(shown_path or path, name, columns, length)
         self._file = path
+        self._names = schema.names
+        same = len({name.casefold() for name in schema.names}) == len(schema.names)
+        self._renamed = {name: name for name in schema.names} if same else {}
+
+    def may_lack(self, column: str) -> bool:
+        """Look into the statistics of the footer."""
+        from pyarrow import parquet
+
+        with _reading(self.path), parquet.ParquetFile(self._file) as file:
+            leaves = [file.schema.column(place).path for place in range(len(file.schema))]
+            if column not in leaves:
+                return True
+            place = leaves.index(column)
+            groups = [file.metadata.row_group(group).column(place).statistics for group in range(file.num_row_groups)]
+        return any(each is None or not each.has_min_max or each.min <= 0 or not each.has_null_count or each.null_count for each in groups)
 
     def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
         number = quoted(free := next(candidate for i in range(len(columns) + 1) if (candidate := f"row_{i}") not in columns))
-        names = ", ".join([f"file_row_number AS {number}", *map(quoted, columns)])
+        names = ", ".join([f"file_row_number AS {number}", *(f"{self._known(name)} AS {quoted(name)}" for name in columns)])
         query = f"SELECT {names} FROM read_parquet(?, file_row_number = true)"  # noqa: S608 - names are quoted, the path is a parameter
         if rows is not None and not len(rows):
             query += " LIMIT 0"
@@ -119,6 +138,14 @@ class ParquetSource(TableSource):
         if len(order) > 1 and (np.diff(order) < 0).any():
             got = got.take(np.argsort(order))
         return got.select(list(columns))
+
+    def _known(self, name: str) -> str:
+        """Return DuckDB's own name of a column; it tells no small letters from large ones, and renames what would be the same."""
+        if not self._renamed:
+            with _reading(self.path), _connection() as connection:
+                found = connection.sql("SELECT * FROM read_parquet(?) LIMIT 0", params=[glob.escape(str(self._file))]).columns
+            self._renamed = dict(zip(self._names, found, strict=True))
+        return quoted(self._renamed[name])
 
 
 def _among(connection: Any, rows: Rows) -> str:

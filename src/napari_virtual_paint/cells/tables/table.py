@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cellprofiler_names import METADATA, channels_of
+from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, METADATA, channels_of, parse
 from napari_virtual_paint.cells.tables.discovery import find
 from napari_virtual_paint.cells.tables.joined import FOLDER, JoinedTables, floats, matches, read_unit, stacked
 from napari_virtual_paint.cells.tables.parquet import Rows
@@ -105,6 +105,40 @@ class CellTable:
     def channels(self) -> tuple[str, ...]:
         """The channels that the features were measured in."""
         return channels_of(self.features)
+
+    @cached_property
+    def compartments(self) -> tuple[str, ...]:
+        """The measured objects, nucleus first."""
+        found = dict.fromkeys(parse(name).compartment for name in self.features)
+        usual = [name for name in COMPARTMENTS if name in found]
+        return (*usual, *(name for name in found if name and name not in usual))
+
+    @cached_property
+    def wells(self) -> int:
+        """Number of wells, counted by plate where the table names plates; 0 where it names no wells."""
+        from pyarrow import compute
+
+        from napari_virtual_paint.plates.layouts.table_columns import meaning
+
+        known: dict[str, str] = {}
+        for column in self.metadata:
+            known.setdefault(meaning(column) or "", column)
+        places = ("well",) if "well" in known else ("row", "column")
+        if not all(place in known for place in places):
+            return 0
+        table = self._read([known[name] for name in ("plate", *places) if name in known], None)
+        there = compute.is_valid(table[known[places[0]]])
+        return len(table.filter(there).group_by(table.column_names).aggregate([]))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the table holds: numbers of ``objects``, ``features`` and ``wells``, and the lists ``compartments`` and ``notes``."""
+        return {
+            "objects": len(self),
+            "features": len(self.features),
+            "compartments": list(self.compartments),
+            "wells": self.wells,
+            "notes": list(self.notes),
+        }
 
     def values(self, features: Sequence[str] | None = None, rows: Wanted | None = None) -> npt.NDArray[np.float32]:
         """Read features.
