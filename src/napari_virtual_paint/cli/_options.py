@@ -121,8 +121,11 @@ def paint_settings(args: argparse.Namespace, channels: tuple[str, ...] | None = 
 def add_plate(parser: Parser) -> None:
     """Add the argument PLATE and the options of `open_plate`."""
     parser.add_argument(
-        "plate", metavar="PLATE", help="an OME-Zarr plate, a microscope's folder, a table of images, or a folder or glob of images"
+        "plate",
+        metavar="PLATE",
+        help="an OME-Zarr plate, a microscope's folder or one above it, a table of images, or a folder or glob of images",
     )
+    parser.add_argument("--plate", dest="plate_name", metavar="NAME", help="which plate, where PLATE holds several")
     parser.add_argument("--layout", metavar="NAME", help="how the plate is stored, such as opera-phenix (default: recognized)")
     parser.add_argument("--pattern", help="what the images' names mean, such as '{well}_{field}_{channel}_{z}'")
     parser.add_argument("--plate-map", type=Path, metavar="CSV", help="table of the wells' contents (well, treatment, dose ...)")
@@ -135,7 +138,9 @@ def open_plate(args: argparse.Namespace) -> Plate:
     """Return the plate that the options of `add_plate` name."""
     from napari_virtual_paint.plates import opening
 
-    return opening.open_plate(args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.names)
+    return opening.open_plate(
+        args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.names, plate=args.plate_name
+    )
 
 
 def add_selection(parser: Parser) -> None:

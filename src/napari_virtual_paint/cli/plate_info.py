@@ -49,6 +49,7 @@ def summary(plate: Plate) -> dict[str, Any]:
     else:
         image = {"shape": stack.shape, "dtype": str(stack.dtype), "pixel_size": stack.pixel_size}
         channels = channels or stack.channels
+        notes += [note for note in stack.notes if note not in notes]
     counts = [len(fields) for fields in plate.by_well.values()]
     return {
         "name": plate.name,
@@ -62,6 +63,8 @@ def summary(plate: Plate) -> dict[str, Any]:
         "acquisitions": list(plate.acquisitions),
         "channels": channels,
         "image": image,
+        "shape": image["shape"],
+        "pixel_size": image["pixel_size"],
         "painted": len(plate.painted),
         "metadata": list(plate.columns),
         "notes": notes,

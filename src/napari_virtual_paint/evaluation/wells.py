@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +12,17 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.context import ROLES, counted
 from napari_virtual_paint.evaluation.inputs.folders import by_field
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
-from napari_virtual_paint.plates.plate_map import read_plate_map
+from napari_virtual_paint.plates.doses import UNTREATED
+from napari_virtual_paint.plates.plate_map import load_plate_map, replaced_notes, with_doses
+from napari_virtual_paint.plates.well_roles import column_of_role
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALIASES: dict[str, tuple[str, ...]] = {
-    "treatment": ("treatment", "compound", "compoundname", "drug", "pertiname", "perturbation", "compoundid", "broadsample", "name"),
-    "dose": ("dose", "concentration", "conc", "mmolesperliter", "doseum", "concentrationum", "mgperml"),
-    "control": ("control", "iscontrol", "controltype", "perttype", "role"),
-    "moa": ("moa", "mechanism", "mechanismofaction", "target", "class"),
-    "batch": ("batch", "batchid", "run", "experiment"),
-    "plate": ("plate", "plateid", "barcode", "platename", "assayplatebarcode"),
-}
-"""Names of a role's column, in lower case and without any other character than letters."""
-
 NEGATIVE = {"yes", "true", "1", "y", "negative", "negcon", "neg", "negativecontrol", "vehicle", "dmso", "control", "trt_ctrl", "untreated"}
 POSITIVE = {"positive", "poscon", "pos", "positivecontrol", "poscon_cp", "poscon_diverse"}
-UNTREATED = {"control", "dmso", "untreated", "vehicle", "mock", "none", "negative", "negcon", "water", "pbs"}
-"""Names of treatments that mean untreated."""
 TOXIC = "mitoxantrone"  # the positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator
+_DESCRIBED = ("treatment", "dose", "control", "moa")  # roles that belong together: a map that gives treatments or controls replaces all
 
 
 @dataclass(frozen=True)
@@ -88,52 +79,94 @@ def known_wells(
     """
     import pandas as pd
 
-    metadata, by_field, notes = _metadata(truth, others, plate_map)
+    metadata, by_field, mapped, notes = _metadata(truth, others, plate_map)
     of_field = {key: key if by_field else truth.wells[key] for key in keys}
     there = [well for well in dict.fromkeys(of_field.values()) if well]
     rows = {well: dict(metadata.get(well, {})) for well in there} if metadata else {}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("well")
-    roles, role_notes = _roles(table, choice)
+    roles, role_notes = _roles(table, choice, mapped, "" if plate_map is None else plate_map.name)
+    table, dose_notes = _doses_as_numbers(table, roles)
     negative, control_notes = _negative(table, roles, choice)
     positive, more = _positive(table, roles, choice, negative)
-    return Wells(table, roles, negative, positive, of_field, (*notes, *role_notes, *control_notes, *more))
+    return Wells(table, roles, negative, positive, of_field, (*notes, *role_notes, *dose_notes, *control_notes, *more))
 
 
 def _metadata(
     truth: EvaluationSource, others: Sequence[EvaluationSource], plate_map: Path | None
-) -> tuple[Mapping[str, Mapping[str, Any]], bool, tuple[str, ...]]:
-    """Return the metadata by well, and whether each field is a well of its own."""
+) -> tuple[Mapping[str, Mapping[str, Any]], bool, tuple[str, ...], tuple[str, ...]]:
+    """Return the metadata by well, whether each field is a well of its own, the columns of the user's map, and notes.
+
+    Where the map has a column of the plate, only its own values count, in wells that it leaves out, too.
+    """
     known = next((each.metadata for each in (truth, *others) if each.metadata), {})
     if plate_map is None:
-        return known, truth.by_field, ()
-    if not any(truth.wells.values()) or truth.by_field:
+        return known, truth.by_field, (), ()
+    by_fields = not any(truth.wells.values()) or truth.by_field
+    if by_fields:
         mapped: Mapping[str, Mapping[str, Any]] = by_field(plate_map, truth.keys)
-        note = f"{plate_map.name} describes fields, so each counts as a well of its own."
-        return {key: {**known.get(key, {}), **mapped.get(key, {})} for key in truth.keys}, True, (note,)
-    mapped = read_plate_map(plate_map, truth.name)
-    if not set(mapped) & set(truth.wells.values()):
-        wells = ", ".join(list(mapped)[:4])
-        raise ReadError(
-            plate_map, f"none of its {len(mapped)} wells ({wells}, ...) has a field in {truth.path}; give the map of this plate"
-        )
-    merged = {well: {**known.get(well, {}), **mapped.get(well, {})} for well in dict.fromkeys((*known, *mapped))}
-    missing = [well for well in dict.fromkeys(truth.wells.values()) if well not in mapped]
-    notes = (f"{len(missing)} wells are not in {plate_map.name} ({', '.join(missing[:4])}).",) if missing else ()
-    return merged, False, notes
+        notes: tuple[str, ...] = (f"{plate_map.name} describes fields, so each counts as a well of its own.",)
+        there: Sequence[str] = truth.keys
+    else:
+        mapped, notes = load_plate_map(plate_map, truth.name)
+        there = list(dict.fromkeys(truth.wells.values()))
+        if not set(mapped) & set(there):
+            shown = ", ".join(list(mapped)[:4])
+            raise ReadError(
+                plate_map, f"none of its {len(mapped)} wells ({shown}, ...) has a field in {truth.path}; give the map of this plate"
+            )
+        missing = [well for well in there if well not in mapped]
+        notes += (f"{len(missing)} wells are not in {plate_map.name} ({', '.join(missing[:4])}).",) if missing else ()
+    columns = tuple(dict.fromkeys(name for row in mapped.values() for name in row))
+    notes += tuple(replaced_notes(known, {well: mapped.get(well, {}) for well in there}, plate_map.name))
+    merged = {}
+    for well in dict.fromkeys((*there, *known, *mapped)):
+        own = {name: value for name, value in known.get(well, {}).items() if name not in columns}
+        merged[well] = {**own, **mapped.get(well, {})}
+    return merged, by_fields, columns, notes
 
 
-def _roles(table: pd.DataFrame, choice: ControlSelection) -> tuple[dict[str, str | None], list[str]]:
-    """Return role -> column: the chosen one, else one with a usual name."""
-    plain = {re.sub(r"[^a-z]", "", re.sub(r"^(image_)?metadata_", "", str(name).lower())): str(name) for name in reversed(table.columns)}
+def _roles(table: pd.DataFrame, choice: ControlSelection, mapped: Sequence[str], map_name: str) -> tuple[dict[str, str | None], list[str]]:
+    """Return role -> column: the chosen one, else one of the user's map with a usual name, else one of the plate.
+
+    Where the map gives treatments or controls, the plate's own treatments, doses, controls and mechanisms are not used: they describe
+    what the user gave another description of.
+    """
+    every = [str(name) for name in table.columns]
+    own = [name for name in every if name in mapped]
+    replaces = any(column_of_role(own, role) for role in ("treatment", "control"))
     roles: dict[str, str | None] = {}
+    passed_over = []
     for role in ROLES:
         chosen = getattr(choice, role, None)
-        roles[role] = _column(table, chosen) if chosen else next((plain[name] for name in ALIASES[role] if name in plain), None)
+        others = [] if replaces and role in _DESCRIBED else every
+        roles[role] = _column(table, chosen) if chosen else column_of_role(own, role) or column_of_role(others, role)
+        replaced = column_of_role([name for name in every if name not in mapped], role)
+        if mapped and replaced is not None and roles[role] != replaced and (roles[role] in mapped or role in _DESCRIBED):
+            passed_over.append(f"{replaced} ({role})" if replaced.casefold() != role else replaced)
     notes = []
+    if passed_over:
+        given = ", ".join(dict.fromkeys(roles[role] or "" for role in ROLES if roles[role] in mapped))
+        notes.append(f"{map_name} says what is in the wells ({given}), so the plate's own {', '.join(passed_over)} is not used.")
     if roles["moa"] is None and roles["treatment"] is not None:
         roles["moa"] = roles["treatment"]
         notes.append("No column gives the mechanism of action, so each treatment counts as a mechanism of its own (--moa COLUMN).")
     return roles, notes
+
+
+def _doses_as_numbers(table: pd.DataFrame, roles: Mapping[str, str | None]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the table with the doses as numbers, where they are text, and notes."""
+    dose = roles["dose"]
+    if dose is None:
+        return table, ()
+    values = {str(well): {dose: value} for well, value in table[dose].items() if not _is_missing(value)}
+    rows, notes = with_doses(values, {dose})
+    if not notes and all(rows[well][dose] is values[well][dose] for well in rows):
+        return table, ()
+    return table.assign(**{dose: [rows.get(str(well), {}).get(dose) for well in table.index]}), notes
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _column(table: pd.DataFrame, name: str) -> str:
@@ -176,14 +209,22 @@ def _positive(
             return found, []
     if treatment is None:
         return (), []
-    wells = [well for well, value in table[treatment].items() if _normalized(value) == TOXIC and well not in negative]
+    wells = [well for well, value in table[treatment].items() if _is_toxic(value) and well not in negative]
     if not wells:
         return (), []
-    if dose is None or not all(isinstance(value, int | float) for value in table.loc[wells, dose]):
+    doses = {} if dose is None else {well: table.loc[well, dose] for well in wells}
+    doses = {well: float(value) for well, value in doses.items() if isinstance(value, Real) and not _is_missing(value)}
+    if not doses:
         return tuple(wells), [f"The positive controls: {counted(len(wells), 'well')} of {TOXIC}."]
-    most = float(table.loc[wells, dose].max())
-    strong = tuple(well for well in wells if float(table.loc[well, dose]) == most)
-    return strong, [f"The positive controls: {counted(len(strong), 'well')} of {TOXIC} with its highest dose, {most:g} (--positive)."]
+    most = max(doses.values())
+    strong = tuple(well for well, value in doses.items() if value == most)
+    left = f"; {counted(len(wells) - len(doses), 'well')} of it without a dose left out" if len(doses) < len(wells) else ""
+    return strong, [f"The positive controls: {counted(len(strong), 'well')} of {TOXIC} with its highest dose, {most:g}{left} (--positive)."]
+
+
+def _is_toxic(value: Any) -> bool:
+    """Return whether a treatment is the usual toxic one, in any case of letters, as a salt or not."""
+    return str(value).strip().casefold().split(" ")[0] == TOXIC
 
 
 def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,22 +15,35 @@ from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.plates.layouts import (
     ChannelNames,
     OpenRequest,
+    SeveralPlatesError,
     filename_pattern,
     image_table,
     imagexpress,
     incarta,
+    jdce,
     loaddata,
     ome_zarr,
     phenix,
     yokogawa,
 )
 from napari_virtual_paint.plates.layouts.assemble import canonical
+from napari_virtual_paint.plates.layouts.index_search import (
+    MOST_ENTRIES,
+    Folder,
+    FoundIndex,
+    choose,
+    has_images,
+    indexes_below,
+    indexes_in,
+    list_folder,
+    plates_in,
+)
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import as_read_errors
-from napari_virtual_paint.reading.ome_zarr import group_attributes
+from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
@@ -46,6 +59,9 @@ LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
 )
 """Name of a layout -> its module; tried in this order."""
 
+KINDS = (phenix.INDEX, yokogawa.INDEX, imagexpress.INDEX, incarta.INDEX, jdce.INDEX)
+"""Kinds of files in which microscopes list or describe the images of a plate."""
+_BY_INDEX = frozenset(kind.layout for kind in KINDS)
 _MOST_ENTRIES = 4096  # entries of a folder that are looked at to recognize a plate
 _MOST_NAMES = 200  # names of images, among these entries, that are parsed
 
@@ -57,14 +73,15 @@ def open_plate(
     layout: str | None = None,
     plate_map: str | os.PathLike[str] | None = None,
     channels: ChannelNames = None,
+    plate: str | None = None,
 ) -> Plate:
     """Open a plate; its metadata is read, none of its pixels.
 
     Parameters
     ----------
     path
-        An OME-Zarr plate, a microscope's folder (or the file in it that lists the images), a table of images, or a folder or glob of
-        images whose names have their well.
+        An OME-Zarr plate, a microscope's folder (or the file in it that lists the images), a folder up to three levels above one, a table
+        of images, or a folder or glob of images whose names have their well.
     pattern
         What the names of the images mean, such as ``{well}_{field}_{channel}_{z}`` (see `reading.read`).
     layout
@@ -73,6 +90,8 @@ def open_plate(
         A table of the wells' contents (see `plate_map.with_map`), joined by well name.
     channels
         New names of the channels, in the source's order or by the source's name of each; None keeps the source's names.
+    plate
+        Which plate, where the path holds several: its name, or that of its folder or of the file that lists its images.
 
     Returns
     -------
@@ -85,44 +104,130 @@ def open_plate(
     ReadError
         If the source is missing, damaged or no plate.
     InputError
-        If a setting does not fit the source.
+        If a setting does not fit the source, or (`SeveralPlatesError`) it holds several plates and none is named.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
-    source = Path(path).expanduser().absolute()
-    with as_read_errors(source), _garbage_collection_paused():
-        _check_exists(source)
-        name = layout or ("pattern" if pattern is not None else _recognize(source))
+    request = OpenRequest(Path(path).expanduser().absolute(), pattern, channels, plate)
+    with as_read_errors(request.path), _garbage_collection_paused():
+        _check_exists(request.path)
+        name = layout or ("pattern" if pattern is not None else None)
         if name is None:
-            raise ReadError(source, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
-        plate: Plate = LAYOUTS[name].open_layout(OpenRequest(source, pattern, channels))
-    plate = replace(plate, layout=name)
-    return plate if plate_map is None else with_map(plate, plate_map)
+            request, name = _found(request)
+        opened: Plate = LAYOUTS[name].open_layout(request)
+    opened = replace(opened, layout=name)
+    if plate is not None and request.plate is not None:
+        own = (opened.name, request.path.name, request.path.stem)
+        if plate.strip().casefold() not in map(str.casefold, own):
+            raise InputError(f"{path}: it holds the plate {opened.name}, none called {plate!r}; leave the name out.")
+    return opened if plate_map is None else with_map(opened, plate_map)
 
 
 def is_plate(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is surely a plate; `open_plate` opens more, such as any table or folder of images.
 
-    An OME-Zarr plate, a microscope's folder or list of images, a LoadData table or a folder with a table of images, or a folder of images
-    whose names have two wells or more. A single image, the OME-Zarr of an image, a well of a plate and a stack of files are none.
+    An OME-Zarr plate, a microscope's folder or list of images, or a folder above them, a LoadData table or a folder with a table of images,
+    or a folder of images whose names have two wells or more. A single image, the OME-Zarr of an image, a well of a plate and a stack of
+    files are none.
     """
-    place = Path(path)
+    place = Path(path).absolute()
     try:
-        layout = _recognize(place)
+        request, layout = _found(OpenRequest(place), _MOST_ENTRIES)
         if layout == "ome-zarr":
-            return "plate" in group_attributes(place, str(place))
+            return "plate" in group_attributes(request.path, str(place))
         if layout == "table":
             return place.is_dir()
         if layout == "pattern":
             return place.is_dir() and _has_several_wells(place)
-        return layout is not None
+    except SeveralPlatesError:
+        return True
     except (OSError, VirtualPaintError):
         return False
+    return True
 
 
-def _recognize(path: Path) -> str | None:
-    """Return the layout of a path, by the names of its files alone."""
-    return next((name for name, module in LAYOUTS.items() if module.recognizes(path)), None)
+def _found(request: OpenRequest, most_entries: int = MOST_ENTRIES) -> tuple[OpenRequest, str]:
+    """Return the request for the plate at its path, below it or above it, and the plate's layout, by the names of files alone.
+
+    Raises
+    ------
+    SeveralPlatesError
+        If there are several, and the request does not name one.
+    ReadError
+        If nothing is known that a plate could be in.
+    """
+    path = request.path
+    own = next((name for name in LAYOUTS if name != "pattern" and LAYOUTS[name].recognizes(path)), None)
+    if own is not None and own in _BY_INDEX and path.is_dir():
+        found = plates_in(path, KINDS)[0]
+        index = choose(found, request) if len(found) > 1 else None
+        return (request, own) if index is None else (_request_of(index, request), index.layout)
+    if own is not None:
+        return request, own
+    if path.is_dir():
+        below, top = indexes_below(path, KINDS, _is_zarr_plate, most_entries)
+        below = _runs(below)
+        if has_images(top):
+            # An index below the images names them only if none lie beside it.
+            below = [index for index in below if index.path.parent.parent == path and not has_images(list_folder(index.path.parent))]
+        if below:
+            index = choose(below, request)
+            return _request_of(index, request), index.layout
+        above = _above(path, top)
+        if above:
+            index = choose(above, request)
+            return (request if index.layout == "imagexpress" else _request_of(index, request)), index.layout
+    if not filename_pattern.recognizes(path):
+        raise ReadError(path, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
+    return request, "pattern"
+
+
+def _request_of(index: FoundIndex, request: OpenRequest) -> OpenRequest:
+    """Return the request for the plate of an index: by its folder, or by the index itself where the folder has several."""
+    path = index.path
+    if path.is_file() and len(indexes_in(list_folder(path.parent), KINDS)) == 1:
+        path = path.parent
+        if index.layout == "opera-phenix" and path.name.casefold() == "images":
+            path = path.parent
+    return replace(request, path=path, plate=None)
+
+
+def _runs(found: Sequence[FoundIndex]) -> list[FoundIndex]:
+    """Return the indexes with those of one run of In Carta (tiles, montages, stacks) as one, which opens by the run's folder."""
+    kept: dict[Path, FoundIndex] = {}
+    for index in found:
+        run = jdce.run_of(index.path) if index.path.suffix.casefold() == ".jdce" else index.path
+        several = run == index.path.parent and len(indexes_in(list_folder(run), KINDS)) > 1
+        place = index.path if run == index.path or several else run
+        kept.setdefault(place, replace(index, path=place))
+    return list(kept.values())
+
+
+def _above(path: Path, top: Folder) -> list[FoundIndex]:
+    """Return the indexes in the folder above that name an image of a folder."""
+    images = [name for name in top.files if name.casefold().endswith(SUFFIXES)]
+    sample = [name.encode() for name in dict.fromkeys((*images[:1], *images[len(images) // 2 : len(images) // 2 + 1], *images[-1:]))]
+    found = indexes_in(list_folder(path.parent), KINDS) if images else []
+    kept = []
+    for index in found:
+        if index.layout == "imagexpress":
+            named = imagexpress.belongs_to(path, index.path)
+        elif index.path.suffix.casefold() == ".jdce":
+            named = path.name.casefold().startswith("timepoint")
+        else:
+            content = index.path.read_bytes().lower()
+            named = any(name.lower() in content for name in sample)
+        if named:
+            kept.append(index)
+    return kept
+
+
+def _is_zarr_plate(path: Path) -> bool:
+    """Return whether a Zarr is a plate."""
+    try:
+        return is_zarr(path) and "plate" in group_attributes(path, str(path))
+    except (OSError, VirtualPaintError):
+        return False
 
 
 @contextlib.contextmanager

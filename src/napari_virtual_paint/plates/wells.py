@@ -1,4 +1,7 @@
-"""Well names: ``A1``, ``a01``, ``A - 01`` and ``r01c01`` are all the well ``A01``."""
+"""Well names: ``A1``, ``a01``, ``A - 01`` and ``r01c01`` are all the well ``A01``.
+
+``A01.a1`` to ``A01.d4`` are the 16 wells of a plate of 1536 where one of 96 has A01, as Yokogawa writes them: ``B03.d4`` is ``H12``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ FORMATS = {6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16,
 LARGEST = (702, 999)  # most rows (up to ZZ) and columns of a plate; a name beyond is no well
 
 _LETTERS = re.compile(r"\s*([A-Za-z]{1,2})[\s_-]*0*(\d{1,3})\s*")
+_PART = re.compile(r"\s*([A-Ha-h])0*(1[0-2]|[1-9])\.([A-Da-d])([1-4])\s*")
 _NUMBERS = re.compile(r"\s*r(\d{1,3})[\s_-]*c(\d{1,3})\s*", re.IGNORECASE)
 
 
@@ -47,6 +51,8 @@ def position(name: str) -> tuple[int, int]:
         row, column = int(match[1]) - 1, int(match[2]) - 1
     elif match := _LETTERS.fullmatch(name):
         row, column = row_of(match[1]), int(match[2]) - 1
+    elif match := _PART.fullmatch(name):
+        row, column = 4 * row_of(match[1]) + row_of(match[3]), 4 * int(match[2]) - 4 + int(match[4]) - 1
     else:
         row = column = -1
     if not (0 <= row < LARGEST[0] and 0 <= column < LARGEST[1]):
@@ -60,6 +66,17 @@ def canonical(name: str) -> str:
     Raises `InputError` if it is no well.
     """
     return well_name(*position(name))
+
+
+def numbered(number: int, highest: int) -> str:
+    """Return the name of a well by its number from 1, row by row, on the smallest plate of 96 wells or more that has the highest number.
+
+    Raises `InputError` if no plate has that many wells.
+    """
+    shape = next((shape for count, shape in FORMATS.items() if count >= max(96, highest)), None)
+    if shape is None or number < 1:
+        raise InputError(f"{number} is the number of no well; plates have up to {max(FORMATS)}.")
+    return well_name(*divmod(number - 1, shape[1]))
 
 
 def plate_shape(wells: Iterable[str]) -> tuple[int, int]:

@@ -15,11 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.downloads.image_cache import Remote, with_copy
+from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import filename_patterns
-from napari_virtual_paint.reading.formats import SUFFIXES, OpenFile, Source, open_file, read_file
+from napari_virtual_paint.reading.file_parts import FilePart, Place, is_remote_place, read_place, with_place
+from napari_virtual_paint.reading.formats import SUFFIXES, OpenFile, Source, open_file
+from napari_virtual_paint.reading.instrument_names import NameParts
 from napari_virtual_paint.reading.lazy import lazy_array
+from napari_virtual_paint.reading.name_words import is_projection
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 
@@ -133,7 +136,7 @@ def _stem(file: Path) -> str:
 def _group_by_scene(files: Sequence[Path], path: Source, pattern: str | None) -> dict[str, dict[Position, Path]]:
     """Return the files of each well and field by their position."""
     found: dict[str, dict[Position, Path]] = {}
-    for file, parts in parse_names(files, path, pattern):
+    for file, parts in _without_projections(parse_names(files, path, pattern)):
         name = "/".join(parts[key] for key in ("well", "field") if key in parts)
         position = tuple(parts.get(key, "") for key in _JOINED)
         first = found.setdefault(name, {}).setdefault(position, file)
@@ -146,13 +149,29 @@ def _group_by_scene(files: Sequence[Path], path: Source, pattern: str | None) ->
     return dict(sorted(found.items(), key=lambda item: filename_patterns.natural(item[0])))
 
 
-def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, filename_patterns.NameParts]]:
+def _without_projections(
+    parsed: Sequence[tuple[Path, NameParts]],
+) -> Iterator[tuple[Path, NameParts]]:
+    """Yield the files without the projections of z-planes that are there; a projection without planes is a plane."""
+    stacks = {_place(parts) for _, parts in parsed if not is_projection(parts.get("z", ""))}
+    for file, parts in parsed:
+        if not is_projection(parts.get("z", "")):
+            yield file, parts
+        elif _place(parts) not in stacks:
+            yield file, {key: text for key, text in parts.items() if key != "z"}
+
+
+def _place(parts: NameParts) -> tuple[str, ...]:
+    return tuple(parts.get(key, "") for key in ("well", "field", "channel", "t"))
+
+
+def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, NameParts]]:
     """Return the files with the parts of their names; with a pattern, only those that follow it.
 
     Raises `ReadError` if no pattern is given and none can be guessed, or no file follows the one given.
     """
     if pattern is None:
-        guessed = filename_patterns.guess([_stem(file) for file in files])
+        guessed = filename_patterns.guess(names_below(files))
         if guessed is None:
             shown = ", ".join(repr(file.name) for file in files[:2])
             raise ReadError(
@@ -173,7 +192,14 @@ def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> lis
     return matched
 
 
-def join_files(files: Mapping[Position, Path | Remote], path: Source | Remote) -> Stack:
+def names_below(files: Sequence[Path]) -> list[str]:
+    """Return the names of files without suffix, after the folders below their common one: ``A01/site1_DAPI``."""
+    folders = {file.parent for file in files}
+    depth = len(Path(os.path.commonpath(folders)).parts) if len(folders) > 1 else 0
+    return ["/".join((*file.parts[depth:-1], _stem(file))) if depth else _stem(file) for file in files]
+
+
+def join_files(files: Mapping[Position, Place], path: Source | Place) -> Stack:
     """Return the image whose planes are in these files; remote ones are fetched when their pixels are used.
 
     Parameters
@@ -195,7 +221,7 @@ def join_files(files: Mapping[Position, Path | Remote], path: Source | Remote) -
             raise ReadError(
                 path, f"there is no file for {missing}, and an image needs all its planes; copy the missing file, or name only the others"
             )
-    single = isinstance(path, str | os.PathLike | Remote)
+    single = isinstance(path, str | os.PathLike | Remote | FilePart)
     planes = JoinedPlanes(str(path if single else next(iter(files.values())).parent), files, axes)  # type: ignore[union-attr]
     names = planes.first.channels
     if axes[1] != [""]:
@@ -214,11 +240,11 @@ def _channel_names(tokens: list[str], planes: JoinedPlanes) -> tuple[str, ...] |
 class JoinedPlanes:
     """Planes that are in many files; see `join_files`."""
 
-    def __init__(self, path: str, files: Mapping[Position, Path | Remote], axes: list[list[str]]) -> None:
+    def __init__(self, path: str, files: Mapping[Position, Place], axes: list[list[str]]) -> None:
         self.path = path
         self._files, self._axes = files, axes
         self._cached = lru_cache(maxsize=8)(self._read)
-        self.first = self._with_file(tuple(axis[0] for axis in axes), read_file)
+        self.first = self._with_file(tuple(axis[0] for axis in axes), read_place)
         t, c, z, y, x = self.first.shape
         for own, axis, letter in zip((t, c, z), axes, ("time points", "channels", "z-planes"), strict=True):
             if own > 1 and len(axis) > 1:
@@ -229,7 +255,7 @@ class JoinedPlanes:
         self.samples = c
         self.shape = (t * len(axes[0]), c * len(axes[1]), z * len(axes[2]), y, x)
         self.dtype, self.block = self.first.dtype, (y, x)
-        self.checked = len(files) <= _CHECKED and not any(isinstance(file, Remote) for file in files.values())
+        self.checked = len(files) <= _CHECKED and not any(map(is_remote_place, files.values()))
         if self.checked:
             for position in files:
                 self._with_file(position, self._read)
@@ -238,14 +264,13 @@ class JoinedPlanes:
         """Pickle as the paths, which are opened again in the other process."""
         return JoinedPlanes, (self.path, self._files, self._axes)
 
-    def _with_file(self, position: Position, use: Callable[[Path], T]) -> T:
+    def _with_file(self, position: Position, use: Callable[[Path | FilePart], T]) -> T:
         """Call a function with the file at a position, or with a fetched copy of a remote one."""
-        file = self._files[position]
-        return with_copy(file, use) if isinstance(file, Remote) else use(file)
+        return with_place(self._files[position], use)
 
-    def _read(self, path: Path) -> Stack:
+    def _read(self, path: Path | FilePart) -> Stack:
         """Return the stack of one file, which must have the shape and type of the first."""
-        stack = read_file(path)
+        stack = read_place(path)
         if (stack.shape, stack.dtype) != (self.first.shape, self.first.dtype):
             raise ReadError(
                 stack.source,
@@ -265,9 +290,9 @@ class JoinedPlanes:
         group = c if len(self._axes[1]) > 1 else 0
         position = (self._axes[0][t // own_t], self._axes[1][group], self._axes[2][z // own_z])
 
-        def pixels(path: Path) -> npt.NDArray[Any]:
+        def pixels(path: Path | FilePart) -> npt.NDArray[Any]:
             # The copy of a remote file may have been evicted and replaced by the next time, so its stack is not cached.
-            stack = self._read(path) if isinstance(self._files[position], Remote) else self._cached(path)
+            stack = self._read(path) if is_remote_place(self._files[position]) else self._cached(path)
             region = stack.data[t % own_t, :, z % own_z, rows, columns]
             return np.asarray(region if isinstance(region, np.ndarray) else region.compute(scheduler="synchronous"))
 

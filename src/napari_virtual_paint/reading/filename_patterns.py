@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from napari_virtual_paint.errors import ReadError
-
-KEYS = ("well", "field", "channel", "z", "t")  # fields that a pattern may have
+from napari_virtual_paint.reading.instrument_names import KEYS, NameParts, match_instrument
+from napari_virtual_paint.reading.name_words import match_words
 
 _NAMES = ", ".join(f"{{{key}}}" for key in KEYS)
-
-NameParts: TypeAlias = dict[str, str]  # field of a pattern -> its text in the name of one file
 
 _ALIASES = {
     "site": "field",
@@ -34,27 +31,6 @@ _FORMS = {
     "z": r"(?:[-+]?\d+(?:\.\d+)?|.+?)",
     "t": r"(?:\d+|.+?)",
 }
-
-KNOWN = (
-    # Opera Phenix (Harmony): r02c03f01p05-ch1sk1fk1fl1
-    r"(?P<well>r\d+c\d+)f(?P<field>\d+)p(?P<z>\d+)-ch(?P<channel>\d+)sk(?P<t>\d+)fk\d+fl\d+",
-    # Yokogawa CV7000 and CV8000: plate_A01_T0001F001L01A01Z01C01
-    r".*_(?P<well>[A-P]\d{2})_T(?P<t>\d+)F(?P<field>\d+)L\d+A\d+Z(?P<z>\d+)C(?P<channel>\d+)",
-    # ImageXpress: plate_A01_s1_w1 and a GUID
-    r"(?:.*_)?(?P<well>[A-P]\d{2})(?:_s(?P<field>\d+))?(?:_z(?P<z>\d+))?_w(?P<channel>\d+)(?:_z\d+)?(?:[0-9A-Fa-f-]{36})?",
-    # IN Cell: A - 01(fld 1 wv DAPI - DAPI z 3)
-    r"(?P<well>[A-P] - \d+)\(fld (?P<field>\d+)(?: wv (?P<channel>.+?))?(?: z (?P<z>\d+))?(?: time (?P<t>\d+).*)?\)",
-    # Cellomics ArrayScan: plate_D03f00d1
-    r".*_(?P<well>[A-P]\d{2})f(?P<field>\d+)d(?P<channel>\d+)",
-    # Micro-Manager 2 and 1.4: img_channel000_position001_time000000000_z002, img_000000000_DAPI_002
-    r"img_channel(?P<channel>\d+)_position(?P<field>\d+)_time(?P<t>\d+)_z(?P<z>\d+)",
-    r"img_(?P<t>\d{9})_(?P<channel>.+)_(?P<z>\d{3})",
-    # {well}_{field}_{channel}_{z} and its shorter forms
-    r"(?P<well>[A-P]\d{1,2})_(?P<field>[fs]?\d+)_(?P<channel>[^_]*[A-Za-z][^_]*)_(?P<z>z?\d+)",
-    r"(?P<well>[A-P]\d{1,2})_(?P<field>[fs]?\d+)_(?P<channel>[^_]*[A-Za-z][^_]*)",
-    r"(?P<well>[A-P]\d{1,2})_(?P<channel>[^_]*[A-Za-z][^_]*)",
-)
-"""Patterns by which microscopes name files, tried in this order on names without suffix."""
 
 # Numbers after a letter or word, in any order: experiment_t03_z01_ch00, xy2c1, ...
 _TOKEN = re.compile(
@@ -99,15 +75,17 @@ def match_all(stems: Sequence[str], expression: re.Pattern[str]) -> list[NamePar
     return [None if match is None else {k: v for k, v in match.groupdict().items() if v is not None} for match in matches]
 
 
-def guess(stems: Sequence[str]) -> list[NameParts] | None:
-    """Return the parts of each name by a pattern that all of them follow, or None where there is none."""
-    for known in KNOWN:
-        if stems and re.fullmatch(known, stems[0]) is None:
-            continue
-        parts = [each for each in match_all(stems, re.compile(known)) if each is not None]
-        if len(parts) == len(stems) and len({frozenset(each) for each in parts}) == 1:
-            return parts
-    return _by_tokens(stems) or _by_words(stems)
+def guess(names: Sequence[str]) -> list[NameParts] | None:
+    """Return the parts of each name by a pattern that all of them follow, or None where there is none.
+
+    Parameters
+    ----------
+    names
+        Names without suffix; with the folders below their common one, if they lie in several: ``A01/site1_DAPI``.
+    """
+    stems = [name.rpartition("/")[2] for name in names]
+    by_tokens = None if any("/" in name for name in names) else _by_tokens(stems)
+    return match_instrument(names) or by_tokens or match_words(names) or _by_tokens(stems) or _by_words(stems)
 
 
 def _by_tokens(stems: Sequence[str]) -> list[NameParts] | None:

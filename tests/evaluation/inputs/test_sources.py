@@ -187,6 +187,56 @@ def test_usual_names_of_columns() -> None:
 _ROWS = (("A01", "DMSO", "negcon"), ("A02", "x", "poscon"), ("A03", "y", "trt"))
 
 
+def map_file(folder: Path, text: str) -> Path:
+    path = folder / "map.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_the_user_gives_wins_over_the_plate(tmp_path: Path) -> None:
+    """A map with columns of its own names: its treatments, doses and controls count, and none of the plate's."""
+    own = {well: {**row, "moa": "plate's", "batch": "b1"} for well, row in MAP.items()}
+    text = "well,compound,conc\nA01,Mitoxantrone,10 uM\nA02,Mitoxantrone,500 nM\nA03,DMSO,DMSO\nA04,taxol,1 uM\n"
+    wells = known(own, plate_map=map_file(tmp_path, text))
+    assert wells.roles == {"treatment": "compound", "dose": "conc", "control": None, "moa": "compound", "batch": "batch", "plate": None}
+    assert (wells.negative, wells.positive) == (("A03",), ("A01",))
+    assert any(
+        note.startswith("map.csv says what is in the wells (compound, conc), so the plate's own treatment, dose, control, moa")
+        for note in wells.notes
+    )
+    assert any("conc is read as numbers in uM" in note for note in wells.notes)
+    assert wells.table.loc["A02", "conc"] == 0.5
+
+
+def test_a_column_of_the_same_name_is_the_users_alone(tmp_path: Path) -> None:
+    wells = known(MAP, plate_map=map_file(tmp_path, "well,treatment\nA01,mitoxantrone\nA02,DMSO\n"))
+    assert (wells.negative, wells.positive) == (("A02",), ("A01",))
+    assert wells.roles["control"] is None
+    assert wells.table["treatment"].isna().tolist() == [False, False, True, True]
+    assert any("replaces the plate's own treatment in 2 wells (A01, A02)" in note for note in wells.notes)
+    # A map that says nothing of treatments leaves those of the plate.
+    more = known(MAP, plate_map=map_file(tmp_path, "well,batch\nA01,b1\nA02,b2\nA03,b1\nA04,b2\n"))
+    assert (more.negative, more.positive, more.roles["batch"]) == (("A01",), ("A04",), "batch")
+
+
+@pytest.mark.parametrize("name", ["mitoxantrone", "Mitoxantrone", "MITOXANTRONE HCl"])
+@pytest.mark.parametrize(
+    ("doses", "strongest"), [(("1", "10", "3"), "A03"), (("1 uM", "0,01 mM", "300 nM"), "A03"), (("2 uM", "1 uM", "1e-3 M"), "A04")]
+)
+def test_the_positive_control_is_the_highest_dose(tmp_path: Path, name: str, doses: tuple[str, ...], strongest: str) -> None:
+    rows = [f"{well};{name};{dose}" for well, dose in zip(("A02", "A03", "A04"), doses, strict=True)]
+    wells = known({}, plate_map=map_file(tmp_path, "\n".join(["Well;Treatment;Dose", "A1;DMSO;DMSO", *rows]) + "\n"))
+    assert wells.positive == (strongest,)
+    integers = {well: {"treatment": name, "dose": dose} for well, dose in zip(MAP, (0, 1, 10, 3), strict=True)}
+    assert known(integers).positive == ("A03",)
+
+
+def test_doses_that_are_no_numbers_are_said(tmp_path: Path) -> None:
+    wells = known({}, plate_map=map_file(tmp_path, "well,treatment,dose\nA1,DMSO,\nA2,mitoxantrone,high\nA3,mitoxantrone,low\n"))
+    assert wells.positive == ("A02", "A03")
+    assert any("'high' in A02" in note for note in wells.notes)
+
+
 def test_map_given(tmp_path: Path) -> None:
     file = tmp_path / "map.csv"
     file.write_text("Well,Drug,MoA\nA1,dmso,\nA2,taxol,tubulin\nC9,x,y\n")

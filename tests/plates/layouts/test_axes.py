@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -217,3 +218,75 @@ def test_real_files_of_an_arrayscan(shared_data: Path) -> None:
     assert [field.key for field in plate.fields] == ["D03/0"]
     assert plate.channels == ("0", "1", "2")
     assert plate.read(plate.fields[0]).shape == (1, 3, 1, 512, 512)
+
+
+def test_frames_and_series_of_a_loaddata_table(tmp_path: Path) -> None:
+    """CellProfiler counts the pages of a file: in an ImageJ hyperstack channels change first, then planes, then time points."""
+    put(tmp_path, "other.tif", 7)
+    pages = np.arange(2 * 2 * 3).reshape(2, 2, 3)[..., None, None] * np.ones((4, 5))  # T, Z, C
+    tifffile.imwrite(tmp_path / "hyper.tif", pages.astype(np.uint16), imagej=True, metadata={"axes": "TZCYX"})
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([np.full((4, 5), i, np.uint16) for i in range(6)]), metadata=None)
+    ome = np.arange(2 * 3).reshape(2, 3)[..., None, None] * np.ones((4, 5))  # C, Z
+    with tifffile.TiffWriter(tmp_path / "series.ome.tif") as tif:
+        for offset in (0, 100):
+            tif.write((ome + offset).astype(np.uint16), metadata={"axes": "CZYX"})
+    for name, frames, series, expected in (
+        ("hyper.tif", (0, 4, 11), (0, 0, 0), [0, 4, 11]),
+        ("pages.tif", (5, 0, 3), ("", "", ""), [5, 0, 3]),
+        ("series.ome.tif", (0, 4, 2), (0, 0, 1), [0, 4, 102]),
+    ):
+        row: dict[str, object] = {"Metadata_Well": "A01"}
+        for channel, frame, own in zip(("BF", "DNA", "ER"), frames, series, strict=True):
+            row |= {f"FileName_Orig{channel}": name, f"Frame_Orig{channel}": frame, f"Series_Orig{channel}": own}
+        row["FileName_OrigRNA"] = "other.tif"
+        plate = open_plate(written.table_file(tmp_path / f"{name}.csv", [row]))
+        stack = plate.read(plate.fields[0])
+        assert stack.channels == ("BF", "DNA", "ER", "RNA")
+        assert values(stack) == [[[value] for value in (*expected, 7)]]
+        again = pickle.loads(pickle.dumps(plate)).read(plate.fields[0])
+        assert values(again) == values(stack)
+    wrong = {"Metadata_Well": "A01", "FileName_OrigDNA": "pages.tif", "Frame_OrigDNA": "6"}
+    plate = open_plate(written.table_file(tmp_path / "wrong.csv", [wrong]))
+    with pytest.raises(ReadError, match=r"pages\.tif: it has no frame 6: its 6 planes count from 0"):
+        plate.read(plate.fields[0])
+    with pytest.raises(ReadError, match="line 2 has the frame or series '-1'"):
+        open_plate(written.table_file(tmp_path / "wrong.csv", [{**wrong, "Frame_OrigDNA": "-1"}]))
+
+
+def test_projections_of_metaxpress_are_no_planes(tmp_path: Path) -> None:
+    """As transferred, projections lie above the folders of z-steps; as exported, in ZStep_0. A channel may be a projection alone."""
+    for z in (1, 2):
+        put(tmp_path / "p", f"ZStep_{z}/x_A01_w1.tif", z)
+    for name, value in (("x_A01_w1", 9), ("x_A01_w2", 8)):
+        put(tmp_path / "p", f"{name}.tif", value)
+        put(tmp_path / "q", f"TimePoint_1/ZStep_0/{name}.tif", value)
+    for z in (1, 2):
+        put(tmp_path / "q", f"TimePoint_1/ZStep_{z}/x_A01_w1.tif", z)
+    for folder in ("p", "q"):
+        (tmp_path / folder / "x.HTD").write_text(
+            '"HTSInfoFile", Version 1.0\n"XWells", 12\n"YWells", 8\n"WaveName1", "DAPI"\n"WaveName2", "FITC"\n'
+        )
+        plate = open_plate(tmp_path / folder)
+        assert plate.channels == ("DAPI z1", "DAPI z2", "FITC")
+        assert values(plate.read(plate.fields[0])) == [[[1], [2], [8]]]
+        assert "1 of its images are projections of z-planes and are left out." in plate.notes
+
+
+def test_projections_in_a_table_are_no_planes(tmp_path: Path) -> None:
+    rows = [{"path": f"{z}.tif", "well": "A1", "channel": "DNA", "z": z} for z in ("1", "2", "MIP")]
+    for i, row in enumerate(rows):
+        put(tmp_path, row["path"], i)
+    plate = open_plate(written.table_file(tmp_path / "t.csv", rows))
+    assert values(plate.read(plate.fields[0])) == [[[0, 1]]]
+
+
+def test_the_case_of_frames(shared_data: Path) -> None:
+    case = shared_data.parent / "cases" / "loaddata_frames"
+    if not case.is_dir():
+        pytest.skip("needs ../shared/cases")
+    plate = open_plate(case)
+    for field in plate.fields:
+        stack = plate.read(field)
+        pages = tifffile.imread(case / f"{field.well}_s1.tif")
+        assert (stack.channels, stack.shape) == (("BF", "DNA"), (1, 2, 1, 8, 9))
+        np.testing.assert_array_equal(np.asarray(stack.data)[0, :, 0], pages)

@@ -53,13 +53,28 @@ def fields_in(folder: Path) -> FieldFile:
     if (own := _stains_among(images)) is not None:
         return FieldFile({folder.name: (str(own), None)})
     places = filename_patterns.guess([stem_of(file) for file in images])
-    if places is not None and all("well" in place for place in places):
+    by_well = places is not None and all("well" in place for place in places)
+    if by_well and places is not None and all("channel" in place for place in places):
         return FieldFile(by_names=True)
     if placed := _placed(images):
         return FieldFile(places=placed)
+    if by_well:
+        return FieldFile(by_names=True)
     if places is not None and len(images) > 1 and any("channel" in place for place in places) and _is_one_channel(images[0]):
         return FieldFile(_joined(folder))
     return FieldFile({stem_of(file): (str(file), None) for file in images})
+
+
+def holds_painted_fields(folder: Path) -> bool:
+    """Return whether the images of a folder are named as `plate predict` names them, each with all stains of a field."""
+    try:
+        images = list_images(folder)
+    except ReadError:
+        return False
+    if not _placed(images):
+        return False
+    places = filename_patterns.guess([stem_of(file) for file in images])
+    return places is None or not any("channel" in place for place in places)
 
 
 def stem_of(file: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.inputs.folders import Files, fields_in, stem_of
+from napari_virtual_paint.evaluation.inputs.folders import Files, fields_in, holds_painted_fields, stem_of
 from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
 from napari_virtual_paint.plates.opening import is_plate, open_plate
 from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
@@ -111,6 +111,8 @@ def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
     place = Path(path).expanduser().absolute()
     if not place.exists() and not any(letter in place.name for letter in "*?["):
         raise ReadError(place, "there is no such file or folder; check the path")
+    if place.is_dir() and not is_zarr(place) and holds_painted_fields(place):
+        return _of_folder(place)
     if is_plate(place) or (place.is_file() and place.suffix.lower() in TABLES) or not place.exists():
         return of_plate(_with_map_beside(open_plate(place)))
     if place.is_dir() and not is_zarr(place):

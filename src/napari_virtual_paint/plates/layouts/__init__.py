@@ -9,12 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from napari_virtual_paint.errors import InputError
 
+T = TypeVar("T")
+_SHOWN = 24  # names of plates in an error
+
 ChannelNames: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
 """New names of the channels: in the source's order, or by the name or number that each has in the source."""
+
+
+class SeveralPlatesError(InputError):
+    """Several plates are where one is opened, and the user must choose.
+
+    Attributes
+    ----------
+    names
+        Names to choose from.
+    """
+
+    def __init__(self, path: object, names: Sequence[str], wanted: str | None) -> None:
+        self.names = tuple(names)
+        shown = ", ".join(self.names[:_SHOWN]) + (", ..." if len(self.names) > _SHOWN else "")
+        none = "" if wanted is None else f", none called {wanted!r}"
+        super().__init__(
+            f"{path}: it holds {len(self.names)} plates ({shown}){none}; choose one by its name (--plate NAME) or open it alone."
+        )
 
 
 @dataclass(frozen=True)
@@ -24,6 +45,18 @@ class OpenRequest:
     path: Path  # A folder, a file or a glob; absolute
     pattern: str | None = None  # what the names of the files mean, if the user gave a pattern
     channels: ChannelNames = None  # the user's names of the channels
+    plate: str | None = None  # name of the plate, if the user named one of several
+
+    def choose(self, plates: Mapping[str, T]) -> tuple[T, str]:
+        """Return the plate that the user named, of several by their names, and its name.
+
+        Raises `SeveralPlatesError` if none, or no single one, has that name.
+        """
+        wanted = (self.plate or "").strip().strip("/").casefold()
+        same = [name for name in plates if name.casefold() == wanted]
+        if len(same) != 1:
+            raise SeveralPlatesError(self.path, tuple(plates), self.plate)
+        return plates[same[0]], same[0]
 
     @property
     def name(self) -> str:

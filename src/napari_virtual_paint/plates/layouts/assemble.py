@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models.channel_names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.plane_reader import FileFields, PlaneFile, missing_plane
 from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.reading.file_parts import Place
 from napari_virtual_paint.reading.filename_patterns import natural
+from napari_virtual_paint.reading.name_words import is_projection
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 _SHOWN = 3  # examples in a note
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 Position: TypeAlias = tuple[str, str, str]  # time point, channel and z-plane, as the source writes them
 
@@ -50,17 +49,6 @@ class SourceMetadata:
     shape: tuple[int, int] = (0, 0)  # rows and columns of the plate; (0, 0) if unknown
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # well -> column -> value
     notes: tuple[str, ...] = ()  # notes for the user, one sentence each
-
-
-def inside(name: str, source: Path) -> str:
-    """Return the name of a file in the plate's folder, with slashes.
-
-    Raises `ReadError` if it leads out of the folder: an absolute path, a URL, or one with ``..``.
-    """
-    relative = name.replace("\\", "/")
-    if "://" in relative or relative.startswith("/") or _DRIVE.match(relative) or ".." in relative.split("/"):
-        raise ReadError(source, f"it points out of its folder ({name!r}); it is damaged, hostile, or the images were never copied")
-    return relative
 
 
 @lru_cache(maxsize=4096)
@@ -120,7 +108,7 @@ def assemble_plate(
     planes: Iterable[Plane],
     metadata: SourceMetadata,
     *,
-    locate: Callable[[str, str], Path | Remote] = Path,
+    locate: Callable[[str, str], Place] = Path,
     calibration: Callable[[Path], PixelSize] | None = None,
 ) -> Plate:
     """Return the plate whose planes are in these files.
@@ -140,6 +128,7 @@ def assemble_plate(
         If two files are the same plane.
     """
     grouped = _group_by_field(planes, request.path)
+    projections = _leave_out_projections(grouped)
     acquisitions = tuple(sorted({key[2] for key in grouped}, key=natural))
     several = len(acquisitions) > 1
     files: dict[Field, tuple[PlaneFile, ...]] = {}
@@ -163,24 +152,42 @@ def assemble_plate(
         acquisitions=acquisitions if several else (),
         channels=tuple(dict.fromkeys(name for names in channels.values() for name in names)) or None,
         metadata=dict(metadata.metadata),
-        notes=(*metadata.notes, *_notes(files, channels, expected)),
+        notes=(*metadata.notes, *projections, *_notes(files, channels, expected)),
     )
 
 
 def _group_by_field(planes: Iterable[Plane], source: Path) -> dict[tuple[str, str, str], dict[Position, str]]:
     """Return well, field and acquisition -> its planes."""
     found: dict[tuple[str, str, str], dict[Position, str]] = {}
-    for well, name, channel, file, z, t, acquisition in planes:
-        positions = found.setdefault((well, name, acquisition), {})
+    for well, field_name, channel, file, z, t, acquisition in planes:
+        positions = found.setdefault((well, field_name, acquisition), {})
         other = positions.get((t, channel, z))
         positions[t, channel, z] = file
         if other is not None:
             fault = "listed twice" if other == file else f"the same plane as {other!r}"
-            plane = ", ".join(f"{key} {value}" for key, value in (("field", name), ("channel", channel), ("z", z), ("time", t)) if value)
+            plane = ", ".join(
+                f"{key} {value}" for key, value in (("field", field_name), ("channel", channel), ("z", z), ("time", t)) if value
+            )
+            shown = file.partition("\n")[0]  # without the numbers of a part of it
             raise ReadError(
-                source, f"{file!r} is {fault} (well {well}, {plane}); correct the list, or give a pattern that distinguishes them"
+                source, f"{shown!r} is {fault} (well {well}, {plane}); correct the list, or give a pattern that distinguishes them"
             )
     return found
+
+
+def _leave_out_projections(grouped: Mapping[tuple[str, str, str], dict[Position, str]]) -> tuple[str, ...]:
+    """Remove the projections of channels that have z-planes, and return a note on them; one without planes is its channel's only plane."""
+    count = 0
+    for positions in grouped.values():
+        marked = [position for position in positions if position[2] and is_projection(position[2])]
+        stacks = {position[:2] for position in positions if position not in marked} if marked else set()
+        for position in marked:
+            file = positions.pop(position)
+            if position[:2] in stacks:
+                count += 1
+            else:
+                positions.setdefault((*position[:2], ""), file)
+    return (f"{count} of its images are projections of z-planes and are left out.",) if count else ()
 
 
 def _channels(

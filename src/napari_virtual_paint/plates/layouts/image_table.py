@@ -15,7 +15,7 @@ from napari_virtual_paint.plates.layouts.table_columns import (
     header_of,
     meaning,
     metadata_of,
-    plate_name,
+    of_one_plate,
     read_table,
     wells_of,
 )
@@ -49,7 +49,7 @@ def open_layout(request: OpenRequest) -> Plate:
     file = _table(request.path)
     if file is None:
         raise ReadError(request.path, "it has no table of images (CSV or Parquet, a column of paths and one of wells), or several")
-    table = read_table(file)
+    table, name = of_one_plate(read_table(file), request)
     known = columns_of(table)
     if "path" not in known:
         raise ReadError(file, f"it has no column of the images' paths (path, filename, url); there are {', '.join(table.header[:12])}")
@@ -64,7 +64,7 @@ def open_layout(request: OpenRequest) -> Plate:
         if name
     )
     metadata = SourceMetadata(
-        name=plate_name(table, known),
+        name=name,
         folder=file.parent,
         order=tuple(dict.fromkeys(texts[1])),
         metadata=metadata_of(table, wells, [name for name in table.header if meaning(name) not in (None, "plate")]),

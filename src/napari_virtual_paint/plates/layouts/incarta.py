@@ -7,6 +7,7 @@ the files: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
@@ -15,12 +16,12 @@ from napari_virtual_paint.plates.layouts.assemble import (
     Plane,
     SourceMetadata,
     assemble_plate,
-    inside,
     planes_of_records,
     stated_shape,
     well_at,
 )
-from napari_virtual_paint.plates.layouts.file_location import index_file
+from napari_virtual_paint.plates.layouts.file_location import find_images
+from napari_virtual_paint.plates.layouts.index_search import IndexKind, find_index, indexes_in, list_folder, tag_in_head
 from napari_virtual_paint.plates.layouts.xml_records import read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
@@ -31,9 +32,16 @@ _KINDS = (_IMAGE, "ObjectiveCalibration", "Plate", "ZDimensionParameters", "Wave
 _CHILDREN = ("Row", "Column", "Identifier", "EmissionFilter", "ExcitationFilter", "FocusPosition", "Well")
 
 
+INDEX = IndexKind(
+    "incarta", lambda name: name.endswith(".xdce"), name_of=lambda path: tag_in_head(path, r"<Plate\b[^>]*?\bname=\"([^\"]*)\"")
+)
+
+
 def recognizes(path: Path) -> bool:
-    """Return whether a folder has one list, or a file is one."""
-    return index_file(path, ".xdce") is not None or jdce.description(path) is not None
+    """Return whether a folder has a list, or a file is one."""
+    if path.is_file():
+        return INDEX.matches(path.name.casefold()) or jdce.INDEX.matches(path.name.casefold())
+    return bool(indexes_in(list_folder(path), (INDEX,))) or jdce.has_description(path)
 
 
 def open_layout(request: OpenRequest) -> Plate:
@@ -41,9 +49,10 @@ def open_layout(request: OpenRequest) -> Plate:
 
     Raises `ReadError` if there is no list, or it is damaged.
     """
-    file = index_file(request.path, ".xdce")
-    if file is None and jdce.description(request.path) is not None:
+    path = request.path
+    if jdce.INDEX.matches(path.name.casefold()) if path.is_file() else jdce.has_description(path):
         return jdce.open_layout(request)
+    file = find_index(request, INDEX)
     if file is None:
         raise ReadError(request.path, "it has no .xdce or .jdce file, in which IN Cell lists the images; copy the whole plate")
     records = read_records(file, _KINDS, _CHILDREN)
@@ -52,6 +61,7 @@ def open_layout(request: OpenRequest) -> Plate:
         raise ReadError(file, "it lists no image; copy the plate again")
     objective, plate, stack, wave = ((records[kind] or [{}])[0] for kind in _KINDS[1:])
     unit = objective.get("unit", "um")
+    places, notes = find_images((record["filename"] for record in images), file, above=True)
     metadata = SourceMetadata(
         name=plate.get("name", "") or file.stem,
         folder=file.parent,
@@ -61,17 +71,18 @@ def open_layout(request: OpenRequest) -> Plate:
             *(micrometres(objective.get(key), unit) for key in ("pixel_height", "pixel_width")),
         ),
         shape=stated_shape(plate.get("rows"), plate.get("columns")),
+        notes=notes,
     )
-    return assemble_plate(request, planes_of_records(images, _plane, file, "filename"), metadata)
+    return assemble_plate(request, planes_of_records(images, partial(_plane, places), file, "filename"), metadata)
 
 
-def _plane(record: Mapping[str, str], file: Path) -> Plane:
+def _plane(places: Mapping[str, str], record: Mapping[str, str], file: Path) -> Plane:
     """Return the plane of an entry."""
     return Plane(
         well=well_at(record["Row@number"], record["Column@number"], file),
         field=_from_one(record["Identifier@field_index"]),
         channel=record["Identifier@wave_index"],
-        file=inside(record["filename"], file),
+        file=places[record["filename"]],
         z=record.get("Identifier@z_index", ""),
         t=record.get("Identifier@time_index", ""),
     )

@@ -7,7 +7,6 @@ folders: tiles, montages, stacks.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from napari_virtual_paint.plates.layouts.assemble import (
     strip_zeros,
     unique_names,
 )
-from napari_virtual_paint.plates.layouts.file_location import index_file
+from napari_virtual_paint.plates.layouts.index_search import IndexKind, choose, find_index, indexes_in, list_folder, tag_in_head
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
@@ -34,16 +33,34 @@ _FOLDER = re.compile(r"timepoint\d+", re.IGNORECASE)
 _EXPERIMENT = "experiment"
 
 
-def description(path: Path) -> Path | None:
-    """Return the description in a folder or one of its subfolders (``experiment`` before others); the file itself if it is one."""
-    folders = (path, *(_acquisitions(path) if path.is_dir() else ()))
-    return next((file for folder in folders if (file := index_file(folder, ".jdce")) is not None), None)
+INDEX = IndexKind("incarta", lambda name: name.endswith(".jdce"), name_of=lambda path: tag_in_head(path, r"\"PlateId\"\s*:\s*\"([^\"]*)\""))
+
+
+def has_description(folder: Path) -> bool:
+    """Return whether a description is in a folder or one of its acquisitions."""
+    return any(indexes_in(list_folder(inner), (INDEX,)) for inner in (folder, *_acquisitions(folder)))
+
+
+def run_of(file: Path) -> Path:
+    """Return the run that a description belongs to: the folder above ``experiment``, else that of the description."""
+    return file.parent.parent if file.parent.name.casefold().startswith(_EXPERIMENT) else file.parent
+
+
+def _description(request: OpenRequest) -> Path | None:
+    """Return the description in a folder or one of its acquisitions (``experiment`` before others); the file itself if it is one."""
+    path = request.path
+    if path.is_dir():
+        for folder in (path, *_acquisitions(path)):
+            found = indexes_in(list_folder(folder), (INDEX,))
+            if found:
+                # The plate is chosen among the descriptions of one acquisition; of a run it is the same in all.
+                return choose(found, request).path if len(found) > 1 else found[0].path
+    return find_index(request, INDEX)
 
 
 def _acquisitions(run: Path) -> list[Path]:
     """Return the folders of a run that may be acquisitions (experiment, experiment_montage, experiment_z_stack)."""
-    with os.scandir(run) as entries:
-        names = [entry.name for entry in entries if entry.name.lower().startswith(_EXPERIMENT) and entry.is_dir()]
+    names = [name for name in list_folder(run).folders if name.lower().startswith(_EXPERIMENT)]
     return [run / name for name in sorted(names, key=lambda name: (name.lower() != _EXPERIMENT, name))]
 
 
@@ -52,19 +69,20 @@ def open_layout(request: OpenRequest) -> Plate:
 
     Raises `ReadError` if the description is damaged, or no image is named as the program does.
     """
-    file = description(request.path)
+    file = _description(request)
     if file is None:
         raise ReadError(request.path, "it has no description (.jdce); copy the whole run")
-    folder = file.parent
+    folder = _image_folder(file)
+    several = len(indexes_in(list_folder(file.parent), (INDEX,))) > 1
     image_stack = _content(file)
     protocol = _object(image_stack, "AutoLeadAcquisitionProtocol")
-    planes = list(_planes(folder))
+    planes = list(_planes(folder, f"{file.stem}_" if several else ""))
     if not planes:
         raise ReadError(folder, "it has no image in folders such as timepoint0, named as NAME_t0_C05_s0_w0_z0.tif; copy the whole run")
     objective, plate = _object(protocol, "ObjectiveCalibration"), _object(protocol, "Plate")
     unit = str(objective.get("Unit") or "um")
     folders = _acquisitions(request.path) if request.path.is_dir() else []
-    others = [other.name for other in folders if other != folder and index_file(other, ".jdce")]
+    others = [other.name for other in folders if other != folder and indexes_in(list_folder(other), (INDEX,))]
     metadata = SourceMetadata(
         name=str(image_stack.get("PlateId") or ""),
         folder=folder,
@@ -112,14 +130,17 @@ def _step(protocol: dict[str, Any]) -> float | None:
     return next((size for step in steps if (size := micrometres(step, "um")) is not None), None)
 
 
-def _planes(folder: Path) -> Iterator[Plane]:
-    """Yield the planes in the folders of the time points."""
-    with os.scandir(folder) as entries:
-        times = sorted(entry.name for entry in entries if _FOLDER.fullmatch(entry.name) and entry.is_dir())
-    for time in times:
-        with os.scandir(folder / time) as entries:
-            for entry in entries:
-                match = _FILE.fullmatch(entry.name)
-                if match and (well := canonical(match[2])):
-                    t, _, site, wave, z = map(strip_zeros, match.groups())
-                    yield Plane(well, site, wave, f"{time}/{entry.name}", z, t)
+def _image_folder(file: Path) -> Path:
+    """Return the folder with the time points of a description: its own, else an acquisition below it, else the one above."""
+    places = (file.parent, *_acquisitions(file.parent), file.parent.parent)
+    return next((place for place in places if any(_FOLDER.fullmatch(name) for name in list_folder(place).folders)), file.parent)
+
+
+def _planes(folder: Path, prefix: str) -> Iterator[Plane]:
+    """Yield the planes in the folders of the time points, of files whose names begin with a prefix."""
+    for time in filter(_FOLDER.fullmatch, list_folder(folder).folders):
+        for name in list_folder(folder / time).files:
+            match = _FILE.fullmatch(name)
+            if match and name.startswith(prefix) and (well := canonical(match[2])):
+                t, _, site, wave, z = map(strip_zeros, match.groups())
+                yield Plane(well, site, wave, f"{time}/{name}", z, t)

@@ -1,7 +1,8 @@
 """CellProfiler's LoadData table, as CellProfiler and JUMP write it: a row for each field, a column (or two) for each channel.
 
-``FileName_OrigDNA`` with ``PathName_OrigDNA`` (a folder), or ``URL_OrigDNA``; the channel is what follows ``Orig``. Illumination functions
-(``Illum``) and outlines are no channels.
+``FileName_OrigDNA`` with ``PathName_OrigDNA`` (a folder), or ``URL_OrigDNA``; the channel is what follows ``Orig``. Where several channels
+are in one file, ``Series_OrigDNA`` and ``Frame_OrigDNA`` say which image and which plane of it, from 0. Illumination functions (``Illum``)
+and outlines are no channels.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from napari_virtual_paint.plates.layouts.table_columns import (
     header_of,
     meaning,
     metadata_of,
-    plate_name,
+    of_one_plate,
     read_table,
     wells_of,
 )
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading.file_parts import FilePart, Place
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
-_COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
+_COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL|Frame|Series)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
 _NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
 _METADATA = re.compile(r"(?:Image_)?Metadata_", re.IGNORECASE)
+_PART = "\n"  # between a file's name and the numbers of a part of it
 _LARGEST = 100.0  # micrometres; a larger pixel size is in another unit
 _USUAL_NAMES = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
 
@@ -50,13 +53,14 @@ def open_layout(request: OpenRequest) -> Plate:
     file = _table(request.path)
     if file is None:
         raise ReadError(request.path, f"it has no LoadData table ({', '.join(_USUAL_NAMES[:2])}); give the table itself")
-    table = read_table(file)
+    table, name = of_one_plate(read_table(file), request)
     columns = _columns(table.header)
     if not columns:
         raise ReadError(file, "it has no column of images (FileName_OrigDNA, URL_OrigDNA ...), so it is no LoadData table")
     known = {key: name for key, name in columns_of(table).items() if not _COLUMN.fullmatch(name)}
     wells = wells_of(table, known)
     files, notes = _locate_files(table, columns)
+    files = _with_parts(table, columns, files)
     fields, depths, times = ([cell.strip() for cell in table.column(known.get(key))] for key in ("field", "z", "t"))
     planes = (
         Plane(wells[i], strip_zeros(fields[i]) or "0", channel, files[c * table.rows + i], depths[i], times[i])
@@ -66,14 +70,44 @@ def open_layout(request: OpenRequest) -> Plate:
     )
     others = [name for name in table.header if not _METADATA.match(name) or meaning(name) not in (None, "plate")]
     metadata = SourceMetadata(
-        name=plate_name(table, known),
+        name=name,
         folder=file.parent,
         order=tuple(columns),
         pixel_size=_pixel_size(table),
         metadata=metadata_of(table, wells, others),
         notes=(*notes, *remote_note(files)),
     )
-    return assemble_plate(request, planes, metadata, locate=locate)
+    return assemble_plate(request, planes, metadata, locate=locate_part)
+
+
+def locate_part(folder: str, name: str) -> Place:
+    """Return a file, its remote location, or a part of it; the name is what `_with_parts` makes of it."""
+    file, *numbers = name.split(_PART)
+    place = locate(folder, file)
+    return FilePart(place, int(numbers[0]) if numbers[0] else None, int(numbers[1] or 0)) if numbers else place
+
+
+def _with_parts(table: Table, columns: Mapping[str, Mapping[str, str]], files: Sequence[str]) -> list[str]:
+    """Return the images of all channels, one channel after another, with the numbers of frame and series where the table has them.
+
+    Raises `ReadError` if one is no number.
+    """
+    found: list[str] = []
+    for c, names in enumerate(columns.values()):
+        own = files[c * table.rows : (c + 1) * table.rows]
+        if "frame" not in names and "series" not in names:
+            found += own
+            continue
+        frames, series = (table.column(names.get(kind)) for kind in ("frame", "series"))
+        for i, file in enumerate(own):
+            numbers = [text.strip().removesuffix(".0") for text in (frames[i], series[i])]
+            wrong = next((text for text in numbers if text and not text.isdecimal()), None)
+            if wrong is not None:
+                raise ReadError(
+                    table.path, f"its {table.place(i)} has the frame or series {wrong!r}, which is no number from 0; correct it"
+                )
+            found.append(_PART.join((file, *numbers)) if file and any(numbers) else file)
+    return found
 
 
 def _pixel_size(table: Table) -> PixelSize:

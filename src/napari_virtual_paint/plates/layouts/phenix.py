@@ -1,12 +1,13 @@
 """Opera Phenix, Operetta, Operetta CLS and Sonata: Harmony's index of images.
 
-``Index.xml`` (an export) or ``Index.idx.xml`` (a measurement), beside the images or in the folder ``Images``. Harmony up to 5 has the
-channel's name and pixel size in each image, Harmony 6 and 7 once in a map of channels. Rows, columns, fields and planes count from 1.
+``Index.xml`` (an export) or ``Index.idx.xml`` (a measurement), beside the images, in the folder ``Images`` or above it. Harmony up to 5 has
+the channel's name and pixel size in each image, Harmony 6 and 7 once in a map of channels. Rows, columns, fields and planes count from 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,19 +17,21 @@ from napari_virtual_paint.plates.layouts.assemble import (
     Plane,
     SourceMetadata,
     assemble_plate,
-    inside,
     planes_of_records,
     stated_shape,
     strip_zeros,
     well_at,
 )
+from napari_virtual_paint.plates.layouts.file_location import find_images
+from napari_virtual_paint.plates.layouts.index_search import IndexKind, find_index, plates_in, tag_in_head
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
-INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml")  # names of the index; the first that exists is read
+INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml")  # names of the index; of one plate the first that exists is read
+_NAMES = tuple(map(str.casefold, INDICES))
 
 _IMAGE, _PLATE, _MAP = "Images/Image", "Plates/Plate", "Map/Entry"
 _CHILDREN = (
@@ -37,9 +40,17 @@ _CHILDREN = (
 )
 
 
+def _plate_name(path: Path) -> str:
+    """Return the plate's name in an index."""
+    return tag_in_head(path, r"(?s)<Plate>.*?<Name>([^<]*)</Name>") or tag_in_head(path, r"<PlateID>([^<]*)</PlateID>")
+
+
+INDEX = IndexKind("opera-phenix", _NAMES.__contains__, _NAMES.index, _plate_name)
+
+
 def recognizes(path: Path) -> bool:
     """Return whether a folder has an index, or a file is one."""
-    return _index(path) is not None
+    return INDEX.matches(path.name.casefold()) if path.is_file() else bool(plates_in(path, (INDEX,))[0])
 
 
 def open_layout(request: OpenRequest) -> Plate:
@@ -47,7 +58,7 @@ def open_layout(request: OpenRequest) -> Plate:
 
     Raises `ReadError` if there is no index, or it is damaged.
     """
-    index = _index(request.path)
+    index = find_index(request, INDEX)
     if index is None:
         raise ReadError(request.path, f"it has no {' or '.join(INDICES[:2])}, in which Harmony lists the images; export the plate again")
     records = read_records(index, (_IMAGE, _PLATE, _MAP), _CHILDREN)
@@ -57,6 +68,7 @@ def open_layout(request: OpenRequest) -> Plate:
     plate = (records[_PLATE] or [{}])[0]
     channels = {**_channels_of_map(records[_MAP]), **_channels_of_images(images)}
     heights = _heights(images)
+    places, notes = find_images((record["URL"] for record in images), index, above=True)
     metadata = SourceMetadata(
         name=plate.get("Name", ""),
         folder=index.parent,
@@ -64,25 +76,18 @@ def open_layout(request: OpenRequest) -> Plate:
         pixel_size=_pixel_size([*channels.values(), images[0]], heights),
         heights=heights,
         shape=stated_shape(plate.get("PlateRows"), plate.get("PlateColumns")),
+        notes=notes,
     )
-    return assemble_plate(request, planes_of_records(images, _plane, index, "URL"), metadata)
+    return assemble_plate(request, planes_of_records(images, partial(_plane, places), index, "URL"), metadata)
 
 
-def _index(path: Path) -> Path | None:
-    """Return the index of a folder, or the file itself if it is one."""
-    if path.is_file():
-        return path if path.name in INDICES else None
-    files = (folder / name for folder in (path, path / "Images") for name in INDICES)
-    return next((file for file in files if file.is_file()), None)
-
-
-def _plane(record: Mapping[str, str], index: Path) -> Plane:
+def _plane(places: Mapping[str, str], record: Mapping[str, str], index: Path) -> Plane:
     """Return the plane of an entry."""
     return Plane(
         well=well_at(record["Row"], record["Col"], index),
         field=strip_zeros(record["FieldID"]),
         channel=record["ChannelID"],
-        file=inside(record["URL"], index),
+        file=places[record["URL"]],
         z=record.get("PlaneID", ""),
         t=record.get("TimepointID", ""),
         acquisition=record.get("AcquisitionID", ""),

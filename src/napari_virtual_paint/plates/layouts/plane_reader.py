@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
-from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.reading.file_parts import Place
 from napari_virtual_paint.reading.file_series import join_files
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
@@ -30,8 +30,8 @@ class FileFields:
     expected: Mapping[tuple[str, str], tuple[int, ...]]
     """Well and acquisition -> numbers of the channels that its fields must have; empty if each file holds all channels."""
     pixel_size: PixelSize = UNKNOWN  # micrometres; None keeps that of the files
-    locate: Callable[[str, str], Path | Remote] = Path
-    """Returns the path or URL of a file from folder and name, where joining them is not enough."""
+    locate: Callable[[str, str], Place] = Path
+    """Returns the path or URL of a file, or of a part of one, from folder and name, where joining them is not enough."""
     calibration: Callable[[Path], PixelSize] | None = None  # returns the pixel size of a file where `reading` does not find it
 
     def read(self, field: Field) -> Stack:
@@ -46,7 +46,7 @@ class FileFields:
         missing = missing_plane(planes, expected, names)
         if missing:
             raise ReadError(self.source, f"the field {field} has no file for {missing}; copy the missing file, or leave the field out")
-        files: dict[tuple[str, ...], Path | Remote] = {
+        files: dict[tuple[str, ...], Place] = {
             (t, str(c) if expected else "", z): self.locate(self.folder, file) for t, c, z, file in planes
         }
         first = files[min(files, key=lambda position: tuple(map(natural, position)))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.doses import parse_number
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.runtime.delimited_text import read_beginning, read_rows
 from napari_virtual_paint.runtime.extras import require
@@ -45,6 +47,9 @@ ALIASES = {
 """Meaning of a column -> its possible names, in lower case, without ``Metadata_`` and without anything that is no letter."""
 
 _KNOWN = {name: key for key, names in ALIASES.items() for name in names}
+_MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null"))  # cells without a value, as programs write them
+_INTEGER, _BARCODE = re.compile(r"[-+]?\d{1,18}"), re.compile(r"\d{19,}")  # a float would lose digits of a longer one
+_FLOAT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Table:
     def rows(self) -> int:
         """Number of rows."""
         return len(self.columns[0]) if self.columns else 0
+
+    def select(self, rows: Sequence[int]) -> Table:
+        """Return the table with some of its rows, by their numbers from 0."""
+        lines = [self.lines[i] for i in rows] if self.lines else ()
+        return Table(self.path, self.header, tuple([values[i] for i in rows] for values in self.columns), lines)
 
     def column(self, name: str | None, default: str = "") -> Sequence[str]:
         """Return a column by its name in the header; the default in each row where the name is None."""
@@ -174,16 +184,19 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
     return found
 
 
-def plate_name(table: Table, known: Mapping[str, str]) -> str:
-    """Return the plate's name; "" if the table has none.
+def of_one_plate(table: Table, request: OpenRequest) -> tuple[Table, str]:
+    """Return the rows of one plate, if a table lists several, and the plate's name; "" if the table has none.
 
-    Raises `ReadError` if there are several.
+    Raises `SeveralPlatesError` if there are several, and none of them is asked for.
     """
-    names = dict.fromkeys(name.strip() for name in table.column(known.get("plate")))
-    if len(names) > 1:
-        shown = ", ".join(list(names)[:6]) + (", ..." if len(names) > 6 else "")
-        raise ReadError(table.path, f"it lists {len(names)} plates ({shown}); write a table for each")
-    return next(iter(names), "")
+    column = [name.strip() for name in table.column(columns_of(table).get("plate"))]
+    by_name: dict[str, list[int]] = {}
+    for i, name in enumerate(column):
+        by_name.setdefault(name, []).append(i)
+    if len(by_name) < 2:
+        return table, next(iter(by_name), "")
+    rows, name = request.choose(by_name)
+    return table.select(rows), name
 
 
 def metadata_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -196,28 +209,52 @@ def metadata_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict
     used
         Columns to leave out; so are columns with several values in a well.
     """
-    unused = set(table.header) - {*used, ""}
     found: dict[str, dict[str, Any]] = {}
-    for name, values in zip(table.header, table.columns, strict=True):
-        if name not in unused:
-            continue
-        pairs = dict.fromkeys(zip(wells, values, strict=True))
-        by_well = {well: value for well, value in pairs if value.strip()}
-        if not by_well or len({well for well, _ in pairs}) < len(pairs):
+    count = len(set(wells))
+    for name, pairs in _values_of_wells(table, wells, used):
+        by_well = dict(pairs)
+        if not by_well or len(pairs) > count or len(by_well) < len(pairs):
             continue
         convert = converter(by_well.values())
         for well, value in by_well.items():
-            found.setdefault(well, {})[re.sub(r"^(Image_)?Metadata_", "", name)] = convert(value)
+            found.setdefault(well, {})[short_name(name)] = convert(value)
     return found
 
 
+def conflicts_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the columns that `metadata_of` leaves out: column -> well -> its different values."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name, pairs in _values_of_wells(table, wells, used):
+        by_well: dict[str, list[str]] = {}
+        for well, value in pairs:
+            by_well.setdefault(well, []).append(value)
+        several = {well: tuple(values) for well, values in by_well.items() if len(values) > 1}
+        if several:
+            found[name] = several
+    return found
+
+
+def _values_of_wells(table: Table, wells: Sequence[str], used: Iterable[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield each column that is not used, with the different pairs of well and value; a missing value says nothing and is left out."""
+    unused = set(table.header) - {*used, ""}
+    for name, values in zip(table.header, table.columns, strict=True):
+        if name in unused:
+            pairs = ((well, value.strip()) for well, value in dict.fromkeys(zip(wells, values, strict=True)))
+            yield name, [(well, value) for well, value in dict.fromkeys(pairs) if value.casefold() not in _MISSING]
+
+
+def short_name(column: str) -> str:
+    """Return the name of a column of metadata without ``Metadata_``."""
+    return re.sub(r"^(Image_)?Metadata_", "", column)
+
+
 def converter(values: Collection[str]) -> Any:
-    """Return the function that converts a column's text: int, float, or `str.strip` if one value is no number."""
-    for kind in (int, float):
-        try:
-            for value in values:
-                kind(value)
-        except ValueError:
-            continue
-        return kind
-    return str.strip
+    """Return the function that converts a column's text: int, float (with a decimal comma, too), or `str.strip` if one is no number."""
+    texts = [value.strip() for value in values]
+    if all(_INTEGER.fullmatch(text) for text in texts):
+        return int
+    if any(_BARCODE.fullmatch(text) for text in texts):
+        return str.strip
+    if all(_FLOAT.fullmatch(text) for text in texts):
+        return float
+    return parse_number if all(parse_number(text) is not None for text in texts) else str.strip
