@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.shared.jobs import start_function
 if TYPE_CHECKING:
     from napari_virtual_paint.models.importers import Imported
 
-SUFFIXES = (".p", ".pth", ".pt", ".ckpt", ".onnx")
+SUFFIXES = (".p", ".pth", ".pt", ".ckpt", ".safetensors", ".onnx")
 Paths = str | Sequence[str]
 
 
@@ -51,7 +51,8 @@ def _imported(found: Imported) -> None:
     """Notify, and offer the model in an open Stain dock."""
     info = found.info
     checked = "" if found.verified else " The importer of this kind is not verified against the original."
+    taken = "".join(f" {note}" for note in found.notes if "--weights" in note)
     dock = find_dock(current_viewer(), "Stain")
     if dock is not None:
         dock.open_package(found.path)
-    show_info(f"{info.id}: {found.kind} was imported ({', '.join(info.channels)} to {', '.join(info.stains)}).{checked}")
+    show_info(f"{info.id}: {found.kind} was imported ({', '.join(info.channels)} to {', '.join(info.stains)}).{taken}{checked}")

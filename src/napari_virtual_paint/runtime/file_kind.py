@@ -53,6 +53,7 @@ MAGICS: tuple[Magic, ...] = (
     (0, b"MATLAB 5.0 MAT-file", "mat", "a MATLAB file (.mat)"),
     (0, b"RDX", "rdata", "a file of R"),
     (4, b"TFL3", "tflite", "a TensorFlow Lite model"),
+    (4, b"ET12", "executorch", "an ExecuTorch program (.pte)"),
     (0, b"GGUF", "gguf", "a GGUF file (weights of a language model)"),
     (0, b"\x1f\x8b", "gzip", "a gzip archive"),
     (0, b"BZh", "bzip2", "a bzip2 archive"),
@@ -143,7 +144,7 @@ def _model_graph(head: bytes, size: int) -> FileKind | None:
     if len(head) > 4 and head[0] == 0x08 and head[1] < 0x20:
         # Field 2 of an ONNX file is the name of the program that wrote it, of a SavedModel the graph.
         text = head[4 : 4 + head[3]] if head[2] == 0x12 and head[3] < 0x80 else b""
-        if head[2] in (0x3A, 0x42) or (text.isascii() and text.decode("ascii", "replace").isprintable() and text):
+        if head[2] in (0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42) or (text.isascii() and text.decode("ascii", "replace").isprintable() and text):
             return FileKind("onnx", "an ONNX model")
         if head[1] == 1 and head[2] == 0x12:
             return FileKind("saved_model", "a TensorFlow SavedModel (.pb)")
@@ -204,6 +205,8 @@ def kind_of_names(names: list[str]) -> FileKind:
         return FileKind("checkpoint", "a PyTorch checkpoint")
     if any(end in ends or any(name.endswith("." + end) for name in ends) for end in ("rdf.yaml", "bioimageio.yaml")):
         return FileKind("package", "a bioimage.io package")
+    if "archive_format" in ends:
+        return FileKind("exported", "a program of torch.export (.pt2)")
     if "model.weights.h5" in ends:
         return FileKind("keras", "a Keras model (.keras)")
     if "saved_model.pb" in ends:

@@ -395,6 +395,8 @@ def test_nothing_is_fetched_by_any_command(place: str, tmp_path: Path, offline: 
     for command in ("check", "show"):
         main(["models", command, str(tmp_path / "out.zip")])
         main(["models", command, str(source)])
+    if version == "05":
+        export_model(open_model(source), tmp_path / "first.zip")
     model = open_model(tmp_path / "out.zip")
     stack = Stack(np.zeros((1, 1, 1, 32, 32), np.float32))
     run_to_end(paint(model, stack))
@@ -560,6 +562,8 @@ def test_an_example_that_is_not_reproduced_is_refused_unless_forced(form: str, t
     assert not (tmp_path / "out").exists()
     assert main([*command, "--force"]) == 0
     assert any("not reproduced" in warning for warning in open_model(tmp_path / "out").info.warnings)
+    np.savez(tmp_path / "a_io.npz", input=image, output=np.full_like(right, np.nan))
+    assert main([*command, "--overwrite"]) == 2
     np.savez(tmp_path / "a_io.npz", input=image, output=right)
     assert main([*command, "--overwrite"]) == 0
     assert not any("not reproduced" in warning for warning in open_model(tmp_path / "out").info.warnings)

@@ -49,7 +49,7 @@ from napari_virtual_paint.stack import PixelSize
 Ask = Callable[[ImportQuestion], str]
 KINDS = (allen, cellpainting, viscy, pix2pixhd)
 NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
-TOLERANCE = 1e-5  # largest difference from an original's own output, max abs
+TOLERANCE = 1e-5  # largest difference from an original's own output, max abs; of its largest value, where that is above 1
 KNOWN = f"{', '.join(kind.OPENS for kind in KINDS)}, TorchScript, ONNX and bioimage.io packages are known"
 VERIFIED = "The importer reproduces the original program's own output on a file of this kind to 1e-5."
 NOT_VERIFIED = (
@@ -146,13 +146,16 @@ def import_model(
     if question is not None and ask is not None:
         wishes = answered(wishes, question, ask(question))
     recipe = _wished(path, recipe, wishes)
-    error = example_error(path, recipe)
-    if error is not None and not error <= TOLERANCE:
-        faults.append(f"the example beside {path.name} is not reproduced: max abs error {error:.2g}, where {TOLERANCE:g} is allowed")
+    example = run_example(path, recipe)
+    if example is not None and not example.reproduced:
+        allowed = f"max abs error {example.error:.2g}, where {example.limit:.2g} is allowed"
+        faults.append(f"the example beside {path.name} is not reproduced: {allowed}")
     if not force:
         _refuse(path, faults)
-    _save(path, target, recipe, name, error, overwrite, command, [_sentence(fault) for fault in faults])
-    return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, _notes(recipe, error))
+    warnings = tuple(_sentence(fault) for fault in faults)
+    _save(path, target, recipe, name, example, overwrite, command, warnings)
+    error = None if example is None else example.error
+    return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, (*_notes(recipe, example), *warnings))
 
 
 def _copied(path: Path, target: Path, name: str, wishes: Wishes, overwrite: bool, force: bool) -> Imported:
@@ -353,8 +356,21 @@ def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
     )
 
 
-def example_error(path: Path, recipe: ImportRecipe) -> float | None:
-    """Return the largest difference from the example beside a file; None without one.
+@dataclass(frozen=True)
+class ExampleResult:
+    """How an imported network does on the example beside its file."""
+
+    error: float  # largest difference from the output there
+    limit: float  # largest difference that counts as rounding
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the output is that of the original program."""
+        return self.error <= self.limit  # which is False for an error that is no number
+
+
+def run_example(path: Path, recipe: ImportRecipe) -> ExampleResult | None:
+    """Run the example beside a file; None without one.
 
     Raises `ModelError` if the example does not fit the network.
     """
@@ -369,7 +385,7 @@ def example_error(path: Path, recipe: ImportRecipe) -> float | None:
         raise ModelError(f"{example}: the example beside the model can't be run ({one_line(error)}); move it away.") from error
     if found.shape != wanted.shape:
         raise ModelError(f"{example}: the example beside the model has an output of {wanted.shape}, the network gives {found.shape}.")
-    return float(np.abs(found - wanted).max())
+    return ExampleResult(float(np.abs(found - wanted).max()), TOLERANCE * max(1.0, float(np.abs(wanted).max())))
 
 
 def _arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
@@ -381,13 +397,11 @@ def _arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
         return [read_npy(archive.read(f"{name}.npy")) for name in names]
 
 
-def _notes(recipe: ImportRecipe, error: float | None) -> tuple[str, ...]:
+def _notes(recipe: ImportRecipe, example: ExampleResult | None) -> tuple[str, ...]:
     """Return notes on an import for the user."""
     notes = list(recipe.facts)
-    if error is not None and error > TOLERANCE:
-        notes.append(f"The example beside the file is NOT reproduced: max abs error {error:.2g}.")
-    elif error is not None:
-        notes.append(f"The example beside the file is reproduced: max abs error {error:.2g}.")
+    if example is not None and example.reproduced:
+        notes.append(f"The example beside the file is reproduced: max abs error {example.error:.2g}.")
     if not recipe.verified and recipe.program is None:
         notes.append(NOT_VERIFIED)
     return tuple(notes)
@@ -398,16 +412,16 @@ def _save(
     target: Path,
     recipe: ImportRecipe,
     name: str,
-    error: float | None,
+    example: ExampleResult | None,
     overwrite: bool,
     command: str,
     warnings: Sequence[str],
 ) -> None:
     """Write the package; the weights stay float32."""
     checked = "The program is the original's own." if recipe.program else VERIFIED if recipe.verified else NOT_VERIFIED
-    if error is not None:
-        right = "reproduces" if error <= TOLERANCE else "does NOT reproduce"
-        checked += f" This file {right} the example beside it: max abs error {error:.2g}."
+    if example is not None:
+        right = "reproduces" if example.reproduced else "does NOT reproduce"
+        checked += f" This file {right} the example beside it: max abs error {example.error:.2g}."
     card = Card(
         trained_on=f"Not stated: imported from {path.name}, {recipe.kind}. {' '.join(recipe.facts)}",
         held_out_on=f"nothing was scored here. {checked}",
