@@ -267,6 +267,25 @@ def test_a_description_of_an_output_of_another_size_is_refused(
     assert words in capsys.readouterr().err
 
 
+OF_04: list[tuple[Content, str]] = [
+    ({"scale": [1, 0, 2, 2]}, "2 times as large in y"),
+    ({"scale": [1, 0, 0.5, 0.5]}, "0.5 times as large in y"),
+    ({"offset": [0, 0.5, -4, -4]}, "8 pixels smaller in y"),
+]
+
+
+@pytest.mark.parametrize(("shape", "words"), OF_04)
+def test_an_output_of_another_size_in_04_is_refused(shape: Content, words: str, tmp_path: Path) -> None:
+    source = toy_04(tmp_path / "toy", lambda content: content["outputs"][0]["shape"].update(shape))
+    with pytest.raises(ModelError, match=words):
+        imported(source, tmp_path)
+
+
+def test_a_halo_in_04_is_a_border_to_be_cut(tmp_path: Path) -> None:
+    source = toy_04(tmp_path / "toy", lambda content: content["outputs"][0].update(halo=[0, 0, 4, 4]))
+    assert open_model(imported(source, tmp_path)).info.halo == (4, 4)
+
+
 def scaled(content: Content) -> None:
     for which in ("inputs", "outputs"):
         for axis in content[which][0]["axes"][2:]:

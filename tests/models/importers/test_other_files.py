@@ -19,6 +19,7 @@ import torch
 
 from foreign_packages import Gain, script, toy_04, toy_05
 from napari_virtual_paint.cli import main
+from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.models.importers.import_model import recipe_of
 from small_models import lively, saved, write_toy, zipped
@@ -126,6 +127,20 @@ def test_an_onnx_graph_is_known_whatever_its_suffix(tmp_path: Path) -> None:
     model = onnx.helper.make_model(whole, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8, producer_name="pytorch")
     (tmp_path / "net.pt").write_bytes(model.SerializeToString())
     assert recipe_of(tmp_path / "net.pt").kind == "ONNX"
+
+
+MODELS: dict[str, Callable[[], bytes]] = {
+    "a PyTorch checkpoint": lambda: saved({"a": torch.zeros(2)}),
+    "a TorchScript program": lambda: script(Gain(1, 1)),
+    "a safetensors file": lambda: len(SAFETENSORS).to_bytes(8, "little") + SAFETENSORS + bytes(4),
+}
+
+
+@pytest.mark.parametrize("words", MODELS)
+def test_a_model_that_is_no_package_yet_is_to_be_imported(words: str, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(MODELS[words]())
+    with pytest.raises(ModelError, match=rf"it is {words}, and no model package; import it first: virtual-paint models import net\.pt"):
+        open_model(tmp_path / "net.pt")
 
 
 # --- attacks

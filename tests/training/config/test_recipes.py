@@ -133,3 +133,11 @@ def test_what_came_later_leaves_the_runs_of_before_as_they_were(tmp_path: Path) 
     assert load_config(moved).fingerprint() == digest
     moved.write_text(yaml.safe_dump({**values, "start": "simulated-3d"}))
     assert load_config(moved).fingerprint() != digest
+
+
+def test_a_configuration_without_authors_names_nobody() -> None:
+    from napari_virtual_paint.training.config.yaml_errors import CardConfig
+
+    given = {"id": "a-model", "name": "A model", "description": "Paints.", "trained_on": "Noise.", "not_for": "Cells."}
+    assert CardConfig(**given).authors == ()
+    assert CardConfig(**given, authors=["Ada"]).authors == ("Ada",)

@@ -18,6 +18,8 @@ from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries
 from napari_virtual_paint.runtime.text import one_line
 
 DESCRIPTION_NAMES = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
+IMPORTABLE = ("checkpoint", "torchscript", "safetensors", "onnx")
+"""Kinds of files (see `file_kind`) that hold a model and are no package."""
 MAX_FILES = 10_000
 MAX_DESCRIPTION = 1_000_000
 MAX_TENSOR = 512 * 2**20
@@ -174,10 +176,19 @@ def open_files(path: Path | str) -> PackageFiles:
         if path.is_file() and path.suffix.casefold() in (".yaml", ".yml"):
             return PackageFolder(path.parent)
         if path.is_file():
+            _refuse_importable(path)
             return Archive(path)
     except OSError as error:
         raise ModelError(f"{path}: it can't be read ({one_line(error)}).") from error
     raise ModelError(f"{path}: there is no such file or folder.")
+
+
+def _refuse_importable(path: Path) -> None:
+    """Refuse a model that is no package yet, and say what to do with it."""
+    kind = file_kind(path)
+    if kind is not None and kind.key in IMPORTABLE:
+        advice = f"import it first: virtual-paint models import {path.name} --name NAME"
+        raise ModelError(f"{path}: it is {kind.words}, and no model package; {advice}.")
 
 
 def find_description(files: PackageFiles, names: list[str]) -> str:
