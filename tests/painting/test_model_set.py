@@ -335,6 +335,8 @@ def test_pixels_that_are_no_numbers_are_left_out_of_a_series():
     found = painted(model, stack, normalize="series")
     assert np.isfinite(found.stack.data).all()
     assert "channel 1: 3 pixels are not numbers and were set to the mean." in found.report.notes
+    named = painted(model, replace(stack, source="/some/field.tif"))
+    assert "channel 1: 3 pixels are not numbers and were set to the mean: /some/field.tif." in named.report.notes
 
 
 def test_a_plate_keeps_the_mean_sd_of_each_field_and_never_mixes(tmp_path):

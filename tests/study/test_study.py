@@ -379,3 +379,23 @@ def test_domains_of_other_stains_are_refused_before_anything_is_trained(tmp_path
     with pytest.raises(InputError, match=r"the stains of one \(DNA, ER\) and of two \(DNA, RNA\) can't be paired by name"):
         check_apart(config_of(tmp_path, domains=domains, training=training))
     check_apart(config_of(tmp_path, domains={**domains, "two": {**domains["two"], "synonyms": {"ER": ["RNA"]}}}, training=training))
+
+
+def test_a_study_goes_on_only_with_its_images(tmp_path: Path) -> None:
+    for name in "ab":
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 4000, (1, 2, 1, 32, 32)).astype(np.uint16)
+            write(Stack(pixels, ("BF", "DNA")), tmp_path / f"{name}{number}.ome.tif")
+    domains = {name: {"folder": ".", "image": f"{name}*.ome.tif"} for name in "ab"}
+    config = config_of(tmp_path, domains=domains, training={**STUDY["training"], "data": {}})
+    config.output.mkdir()
+    run._begin(config)
+    run._begin(config)
+    asked = config.output / run.ASKED
+    stored = json.loads(asked.read_text())
+    write(Stack(pixels + 1, ("BF", "DNA")), tmp_path / "b1.ome.tif", overwrite=True)
+    with pytest.raises(InputError, match=r"tables or images have changed since this study was started \(domains\.b\)"):
+        run._begin(config)
+    stored["asked"] = {name: value for name, value in stored["asked"].items() if not name.endswith(".images")}
+    asked.write_text(json.dumps(stored))
+    run._begin(config)  # begun by an earlier version

@@ -217,7 +217,8 @@ class FieldPainter:
             found = yield from relay(streamed, lambda _: FieldUpdate(0.0))
         else:
             found = fit(raw, self.info.preprocessing, labels)
-        self.notes += found.problems
+        where = f": {self.stack.source}." if self.stack.source else "."
+        self.notes += [problem.rstrip(".") + where for problem in found.problems]
         self._fitted[key] = found
         return found
 

@@ -22,6 +22,8 @@ from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready
 from napari_virtual_paint.study.tables import headline, long_table, matrices
 from napari_virtual_paint.study.units import TrainingUnit, Unit, all_units, check_apart, load_result
+from napari_virtual_paint.training.data.find import find
+from napari_virtual_paint.training.data.inputs import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,11 +193,20 @@ def _lock(config: StudyConfig) -> OutputLock:
 def _begin(config: StudyConfig) -> None:
     """Write the configuration, or check that it matches the one that the folder's study was started with."""
     path, request = config.output / ASKED, config.fixed_settings()
+    images = {f"domains.{name}.images": digest_of(find(config.train_config(name, 0, "all").data)) for name in config.domains}
+    request |= images
     if path.is_file():
         before = load_result(path)["asked"]
+        if not images.keys() & before.keys():  # begun before the images were part of a study
+            before = {**before, **images}
         changed = sorted(name for name in before.keys() | request.keys() if before.get(name) != request.get(name))
         if changed:
-            shown = ", ".join(dict.fromkeys(name.removesuffix(".data") for name in changed))
+            shown = ", ".join(dict.fromkeys(name.removesuffix(".data").removesuffix(".images") for name in changed))
+            if all(name.endswith(".images") for name in changed):
+                raise InputError(
+                    f"{config.output}: tables or images have changed since this study was started ({shown}); set another output, or delete"
+                    " this folder to begin again."
+                )
             raise InputError(
                 f"{config.output}: this study was started with other settings ({shown}); set another output, or delete this folder to begin"
                 " again. Seeds, sizes and levels alone may be added to."

@@ -111,6 +111,13 @@ def test_what_can_t_be_registered_is_said(dock, choice, word):
     assert word in dock.panel.status.text()
 
 
+def test_the_stain_that_the_layer_means_is_offered(dock):
+    for onto, stain in (("HOECHST 33342", "DNA"), ("Phalloidin Alexa 568", "AGP"), ("stains ER", "ER"), ("Cy5", "AGP")):
+        dock.panel.setStains((), "")
+        dock.panel.setStains(("AGP", "DNA", "ER"), onto)
+        assert dock.panel.stain.currentData() == stain
+
+
 def test_the_form_shows_and_edits_one_value(dock):
     value = RegisterState(("small", "other"), "small", "ER", "DNA", RegistrationSettings("rigid", 30.0, 1.5))
     dock.setValue(value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from evaluation_folders import judge, save, truth_of
 from napari_virtual_paint.errors import InputError, ReadError
@@ -56,6 +57,16 @@ def test_folder_whose_names_tell_channels_is_one_field(tmp_path: Path) -> None:
     found = open_source(tmp_path / "f")
     assert found.keys == ("f",)
     assert found.images.read("f").channels == ("dna", "er")
+
+
+def test_hidden_files_and_folders_are_no_fields(tmp_path: Path) -> None:
+    for name in ("a/stains.tif", ".trash/stains.tif", "__MACOSX/stains.tif", "flat/b.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8), np.uint16))
+        for other in (f"._{Path(name).name}", ".DS_Store", "Thumbs.db"):
+            (tmp_path / name).with_name(other).write_bytes(b"no image")
+    assert open_source(tmp_path / "flat").keys == ("b",)
+    assert open_source(tmp_path).keys == ("a", "flat")
 
 
 def test_folder_as_simulate_makes_it(tmp_path: Path) -> None:

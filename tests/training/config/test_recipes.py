@@ -141,3 +141,26 @@ def test_a_configuration_without_authors_names_nobody() -> None:
     given = {"id": "a-model", "name": "A model", "description": "Paints.", "trained_on": "Noise.", "not_for": "Cells."}
     assert CardConfig(**given).authors == ()
     assert CardConfig(**given, authors=["Ada"]).authors == ("Ada",)
+
+
+def test_what_the_file_gives_wins_against_the_recipe() -> None:
+    def of(recipe: str, **values: Any) -> TrainConfig:
+        return TrainConfig.model_validate({**BASE, "recipe": recipe, **values})
+
+    assert of("quick").loss == "mse"
+    own = {"kind": "pixel", "loss": "l1"}
+    for given in ({"loss": "l1"}, {"objective": own}, {"objective": own, "loss": "l1"}):
+        assert of("quick", **given).loss == "l1"
+    with pytest.raises(ValueError, match=r"loss says mse and objective\.loss l1"):
+        of("quick", loss="mse", objective=own)
+    assert of("pix2pixhd", patience=None).patience is None
+    assert of("fnet-2d", data={"folder": "images", "resample": None}).data.resample is None
+    assert of("unet", split={"validation": None}).split.validation is None
+    changed = of("quick", optimizer={"lr": 0.1}, augment={"flips": False}, network={"config": {"width": 8}})
+    assert (changed.optimizer.lr, changed.optimizer.name, changed.augment.flips, changed.augment.quarter_turns) == (
+        0.1,
+        "adamw",
+        False,
+        True,
+    )
+    assert changed.network.config == {"width": 8, "max_width": 256, "depth": 5, "dropout": 0.1}

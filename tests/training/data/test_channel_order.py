@@ -65,6 +65,7 @@ def test_stains_follow_the_names_of_the_first_pair(tmp_path: Path, memory: float
             np.testing.assert_allclose(target(data, name, "DNA"), zscored(pixels), atol=1e-4)
         np.testing.assert_allclose(np.asarray(data.pairs[1].x)[0], zscored(x[1]), atol=1e-4)
         assert "HOECHST 33342 is taken as DNA, another name of the same stain (in 1 of 3 pairs)." in data.notes
+        assert "The stains of a file come in another order, ER, DNA; they are taken by their names (in 1 of 3 pairs)." in data.notes
         assert "TL Brightfield is taken as Brightfield, another name of the same channel (in 1 of 3 pairs)." in data.notes
     np.testing.assert_array_equal(raw_input(chosen, data.order)[0], image(0, 2)[0])
 
@@ -271,3 +272,22 @@ def test_hidden_files_are_no_images(tmp_path: Path) -> None:
             (folder / name).with_name(other).write_bytes(b"\x00\x05\x16\x07")
     for patterns in (("input/*.tif", "target/*.tif"), ("input/*", "target/*")):
         assert [item.name.removesuffix(".tif") for item in find(config(folder, input=patterns[0], target=patterns[1]).data)] == ["a"]
+
+
+def test_plates_pair_by_name(tmp_path: Path) -> None:
+    """Two plates whose channels come in another order, and under other names of the same stains."""
+    names = {"P1": ("Brightfield", "DNA", "Mito"), "P2": ("Brightfield", "MitoTracker", "Hoechst")}
+    pixels = {}
+    for number, (plate, channels) in enumerate(names.items()):
+        (tmp_path / plate).mkdir()
+        for channel, image_ in zip(channels, image(number, 3), strict=True):
+            tifffile.imwrite(tmp_path / plate / f"A01_1_{channel}.tif", image_)
+            pixels[plate, channel] = image_
+    values = config(tmp_path).model_dump(mode="json", exclude_unset=True)
+    chosen = TrainConfig.model_validate({**values, "data": {"plate": [str(tmp_path / plate) for plate in names]}})
+    data = load(chosen)
+    assert data.stains == ("DNA", "Mito")
+    np.testing.assert_allclose(target(data, "P2/A01/1", "DNA"), zscored(pixels["P2", "Hoechst"]), atol=1e-4)
+    np.testing.assert_allclose(target(data, "P2/A01/1", "Mito"), zscored(pixels["P2", "MitoTracker"]), atol=1e-4)
+    files = {path.name for path in find(chosen.data)[1].files()}  # what a run that goes on is compared by
+    assert files == {f"A01_1_{channel}.tif" for channel in ("Brightfield", "Hoechst", "MitoTracker")}

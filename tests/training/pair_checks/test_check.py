@@ -276,3 +276,23 @@ def test_real_pairs_give_no_false_alarm(shared_data: Path) -> None:
     for name, source, target in real(shared_data):
         pairs, _ = faults_of(measure_pair(name, source.compute(), target.compute()), Augment())
         assert [pair.faults for pair in pairs] == [()], name
+
+
+def test_label_images_are_told_from_gray_levels(field: tuple[Any, Any]) -> None:
+    rng = np.random.default_rng(0)
+    seeds = np.zeros((120, 120), int)
+    seeds[rng.integers(0, 120, 30), rng.integers(0, 120, 30)] = 1
+    cells = ndimage.label(seeds)[0]
+    confluent = cells.ravel()[np.ravel_multi_index(ndimage.distance_transform_edt(cells == 0, return_indices=True)[1], cells.shape)]
+    islands = np.where(ndimage.distance_transform_edt(seeds == 0) < 6, confluent, 0)
+    for image, count in ((islands, ndimage.label(islands > 0)[1]), (confluent, cells.max() - 1)):
+        for dtype in (np.uint8, np.uint16, np.int32, np.float32):
+            found = statistics.label_regions(image.astype(dtype))
+            assert found is not None
+            assert found >= count
+    assert statistics.label_regions(islands > 0) == ndimage.label(islands > 0)[1]
+    smooth = ndimage.gaussian_filter(rng.normal(size=(120, 120)), 8)
+    few_levels = np.rint((smooth - smooth.min()) / np.ptp(smooth) * 8).astype(np.uint8)
+    dim = rng.poisson(ndimage.gaussian_filter(islands.astype(float), 2)).astype(np.uint8)
+    for image in (few_levels, dim, islands + 0.5, rng.poisson(100, (60, 60)), np.full((9, 9), 3), np.full((9, 9), np.nan), *field[1]):
+        assert statistics.label_regions(np.asarray(image)) is None

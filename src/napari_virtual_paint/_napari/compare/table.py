@@ -91,6 +91,9 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
                 if value is None
                 else f"{metric(name).label} = {value:.6g} {row.doubts.get(name, '')}".rstrip()
             )
+            left = sum(each.values.get(name) is None for each in self._rows) if self.is_mean(index.row()) and name in METRICS else 0
+            if left and value is not None:
+                exact += f", over {len(self._rows) - left} of {len(self._rows)} rows: it is undefined in the others"
             return exact + {None: "", True: " (best of the stains)", False: " (worst of the stains)"}[mark]
         if role == Qt.ItemDataRole.BackgroundRole and mark is not None:
             return QBrush(BEST if mark else WORST)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QListWidget, QProgressBa
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, set_names, words
+from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
 
 KINDS: tuple[tuple[Kind, str], ...] = (
@@ -74,11 +75,12 @@ class RegisterPanel(BoundForm[RegisterState]):
         self.reread()
 
     def setStains(self, stains: Sequence[str], onto: str) -> None:  # noqa: N802
-        """Offer the model's stains; of new ones the one that is part of the other layer's name is chosen."""
+        """Offer the model's stains; of new ones the one that the other layer's name means, or that is part of it, is chosen."""
         if (tuple(stains), onto) == self._offered and (self.value().stain in stains or not stains):
             return
         self._offered = tuple(stains), onto
-        named = [stain for stain in stains if stain.casefold() in onto.casefold()]
+        place = find_names([onto], stains)[0]
+        named = [stain for stain in stains if stain.casefold() in onto.casefold()] if place is None else [stains[place]]
         set_choices(self.stain, [(stain, stain) for stain in stains], max(named, key=len) if named else None)
         self.stain.setEnabled(bool(stains))
         self.reread()

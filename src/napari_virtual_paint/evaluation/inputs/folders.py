@@ -17,6 +17,7 @@ from napari_virtual_paint.reading import filename_patterns, scenes
 from napari_virtual_paint.reading.file_series import list_images
 from napari_virtual_paint.reading.formats import read_file
 from napari_virtual_paint.reading.lazy import as_read_errors
+from napari_virtual_paint.runtime.hidden_files import is_hidden
 
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
 """A field's file as named by `plates.job.rows.file_stem`."""
@@ -146,7 +147,8 @@ def _joined(folder: Path) -> Files:
 def _in_subfolders(folder: Path) -> FieldFile:
     """Return a field for each subfolder."""
     files: Files = {}
-    for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: filename_patterns.natural(each.name)):
+    folders = [each for each in folder.iterdir() if each.is_dir() and not is_hidden(each.name)]
+    for inner in sorted(folders, key=lambda each: filename_patterns.natural(each.name)):
         try:
             images = list_images(inner)
         except ReadError:

@@ -90,6 +90,8 @@ def _follow(
     for name, place in zip(wanted, found, strict=True):
         if own[place].strip().casefold() != name.strip().casefold():
             notes.append(f"{own[place]} is taken as {name}, another name of the same {what[:-1]}.")
+    if found != sorted(found):
+        notes.append(f"The {what} of a file come in another order, {', '.join(own)}; they are taken by their names.")
     return _in_order(stack, found)
 
 

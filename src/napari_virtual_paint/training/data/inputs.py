@@ -69,6 +69,15 @@ def keep_inputs(run: Path, sources: Sequence[PairSource], table: Path | None, *,
             write_text(path, json.dumps({"form": FORM, "pairs": now}), durable=False)
 
 
+def digest_of(sources: Sequence[PairSource]) -> str:
+    """Return a digest of pairs, their metadata and the contents of their files, wherever these lie."""
+    found = {key: _describe(item, None) for key, item in zip(_keys(sources), sources, strict=True) if item.settings is None}
+    for pair in found.values():
+        for file in pair["files"]:
+            file.pop("time")
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _keys(sources: Sequence[PairSource]) -> list[str]:
     """Return the names of pairs; those that are whole paths without the folder that all of them share."""
     names = [item.name for item in sources]

@@ -24,6 +24,7 @@ STRUCTURE = 0.5  # structure of a tile below which it says nothing about focus
 MASKS = re.compile(r"\b(masks?|labels?|segmentation)\b")
 """Names of channels that are masks: a soft mask cannot be distinguished from a clipped image by its pixels."""
 REGION = 20  # pixels of a label image's regions on average, at least
+STEPS = 0.8  # share of the borders between values that go to the next gray level, above which an image is smooth and no label image
 MASK = 0.7  # share of equal neighbors (other than at the extremes) above which an image is a mask and cannot be saturated
 
 
@@ -113,7 +114,7 @@ def label_regions(image: npt.NDArray[Any]) -> int | None:
     """Return the number of regions of a label image (Y, X); None where the image holds gray levels.
 
     A label image (or a mask) holds whole numbers, and beside its most frequent value (the background) connected regions of one value that
-    are far larger than a pixel. Gray levels differ from pixel to pixel.
+    are far larger than a pixel. Gray levels differ from pixel to pixel or, where few and smooth, by one step from region to region.
     """
     if image.dtype.kind == "f" and (not np.isfinite(image).all() or (image != np.rint(image)).any()):
         return None
@@ -123,6 +124,9 @@ def label_regions(image: npt.NDArray[Any]) -> int | None:
     from skimage.measure import label
 
     codes = places.reshape(image.shape).astype(np.int32)
+    steps = np.concatenate([np.abs(np.diff(codes, axis=axis)).ravel() for axis in (0, 1)])
+    if len(values) > 3 and np.count_nonzero(steps == 1) > STEPS * np.count_nonzero(steps):
+        return None
     background = int(np.argmax(counts))
     regions = int(label(codes, background=background, connectivity=1).max())
     return regions if 0 < regions <= (image.size - int(counts[background])) / REGION else None
