@@ -25,6 +25,8 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteErro
 from napari_virtual_paint.metrics import compare
 from napari_virtual_paint.painting.settings import CHOICES, PaintSettings
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.writing import write
 
 KEYS = {"pcc", "ssim", "psnr", "mse", "mae"}
 
@@ -329,6 +331,30 @@ def test_predict_into_a_file_where_memory_is_short(
     np.testing.assert_array_equal(*(np.asarray(read(tmp_path / f"{name}.ome.tif").data) for name in ("memory", "disk")))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.ome.tif", "field.ome.tif", "memory.ome.tif"]
     capfd.readouterr()
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_predict_a_field_that_is_too_large_for_memory(
+    package: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(3).integers(0, 4000, (1, 1, 1, 600, 1100)).astype(np.uint16)
+    image = write(Stack(pixels, ("Brightfield",), PixelSize(None, 0.5, 0.5)), tmp_path / "mosaic.ome.zarr")
+    given = ("-m", package, "--device", "cpu", "--tta", "flips", "--json")
+    assert run("predict", image, *given, "-o", tmp_path / f"whole{suffix}") == 0
+    whole = json.loads(capfd.readouterr().out)
+    monkeypatch.setattr(predict, "IN_MEMORY", 0)
+    assert run("predict", image, *given, "-o", tmp_path / f"blocks{suffix}", "--memory", "0.004") == 0
+    split = json.loads(capfd.readouterr().out)
+    assert split["exact"]
+    assert split.keys() == whole.keys()
+    for key in ("output", "uncertainty_output"):
+        ours, theirs = read(split[key]), read(whole[key])
+        assert (ours.channels, ours.pixel_size) == (theirs.channels, theirs.pixel_size)
+        assert ours.provenance is not None
+        np.testing.assert_allclose(np.asarray(ours.data), np.asarray(theirs.data), atol=1e-5)
+    assert read(split["output"]).provenance["block"] > 0
+    assert read(whole["output"]).provenance["block"] == 0
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no disk space")

@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -17,6 +18,7 @@ from napari_virtual_paint.errors import ReadError, WriteError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 from napari_virtual_paint.writing import can_write, write
+from napari_virtual_paint.writing.api import blockwise, can_write_blockwise
 from napari_virtual_paint.writing.blocks import BlockReader, block_shape
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
@@ -261,3 +263,69 @@ def test_can_write(name: str, expected: bool) -> None:
 def test_a_suffix_of_no_format(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match=r"use \.ome\.tif or \.ome\.zarr"):
         write(full(), tmp_path / "a.png")
+
+
+def blocks(shape: tuple[int, ...], side: int):
+    """Return the blocks of an image, the last one first."""
+    corners = [(y, x) for y in range(0, shape[3], side) for x in range(0, shape[4], side)]
+    return [(slice(None), slice(None), slice(None), slice(y, y + side), slice(x, x + side)) for y, x in reversed(corners)]
+
+
+def test_an_image_written_block_by_block_is_the_same(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(0, 1, (2, 3, 2, 700, 1111)).astype(np.float32)
+    stack = Stack(data, ("DNA", "ER", "AGP"), PixelSize(1.0, 0.5, 0.5), 3.0, provenance={"model": "toy"})
+    whole = write(stack, tmp_path / "whole.ome.zarr")
+    with blockwise(tmp_path / "blocks.ome.zarr", data.shape) as image:
+        for where in blocks(data.shape, 512):
+            image[where] = data[where]
+        np.testing.assert_array_equal(image[0, 1], data[0, 1])
+        image.finish(replace(stack, data=np.broadcast_to(np.float32(0), data.shape)))
+    ours, theirs = ({path.relative_to(folder): path for path in folder.rglob("*")} for folder in (tmp_path / "blocks.ome.zarr", whole))
+    assert ours.keys() == theirs.keys()
+    for name, path in ours.items():
+        if path.is_file():
+            ours_text, theirs_text = path.read_bytes(), theirs[name].read_bytes()
+            assert ours_text.replace(b"blocks.ome.zarr", b"whole.ome.zarr") == theirs_text, name
+    assert read(tmp_path / "blocks.ome.zarr").channels == ("DNA", "ER", "AGP")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of painting"), ReadError("input.tif", "it is damaged"), KeyboardInterrupt()])
+def test_nothing_is_left_of_an_image_whose_making_failed(tmp_path: Path, error: BaseException) -> None:
+    def fill() -> None:
+        with blockwise(tmp_path / "a.ome.zarr", (1, 1, 1, 600, 600)) as image:
+            image[:, :, :, :512, :512] = np.ones((1, 1, 1, 512, 512), np.float32)
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        fill()
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_is_not_finished_is_not_written(tmp_path: Path) -> None:
+    before = write(Stack(np.ones((1, 1, 1, 5, 5), np.float32)), tmp_path / "a.ome.zarr")
+    with pytest.raises(WriteError, match="not finished"), blockwise(before, (1, 1, 1, 9, 9), overwrite=True):
+        pass
+    assert read(before).shape == (1, 1, 1, 5, 5)
+    assert list(tmp_path.iterdir()) == [before]
+
+
+def test_a_block_that_can_not_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def fill() -> None:
+        with blockwise(tmp_path / "a.ome.zarr", (1, 1, 1, 9, 9)) as image:
+            monkeypatch.setattr(type(image._image), "__setitem__", full)
+            image[:] = np.ones((1, 1, 1, 9, 9), np.float32)
+
+    with pytest.raises(WriteError, match="No space left"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_ome_zarr_is_written_block_by_block(tmp_path: Path) -> None:
+    assert can_write_blockwise("a.ome.zarr")
+    assert not can_write_blockwise("a.ome.tif")
+    with pytest.raises(WriteError, match=r"use \.ome\.zarr"), blockwise(tmp_path / "a.ome.tif", (1, 1, 1, 9, 9)):
+        pass

@@ -158,6 +158,17 @@ def tile_size(text: str) -> int | str:
     return int(text)
 
 
+def gigabytes(text: str) -> int:
+    """Return a number of gigabytes in bytes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"the memory is a number of GB, not {text!r}")
+    return int(value * 1e9)
+
+
 def worker_count(text: str) -> int:
     """Return a number of workers."""
     if not text.isdecimal() or int(text) < 1:

@@ -16,6 +16,7 @@ from napari_virtual_paint.cli._options import (
     add_plate,
     add_scheduler,
     add_selection,
+    gigabytes,
     open_plate,
     paint_settings,
     worker_count,
@@ -61,17 +62,6 @@ def add_parser(subparsers: Any) -> None:
     painting.add_argument("--no-scores", action="store_true", help="don't score fields that have the true stains among their channels")
     add_json(parser)
     parser.set_defaults(func=run)
-
-
-def gigabytes(text: str) -> int:
-    """Return a number of gigabytes in bytes."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"the memory is a number of GB, not {text!r}")
-    return int(value * 1e9)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, open_models, paint_settings
+from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, gigabytes, open_models, paint_settings
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.text import elapsed
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Match
     from napari_virtual_paint.painting import ModelSet, Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
+
+
+IN_MEMORY = 512 << 20  # bytes of stains that are kept in memory until they are written
 
 
 def add_parser(subparsers: Any) -> None:
@@ -48,6 +53,12 @@ def add_parser(subparsers: Any) -> None:
         "give it once for all models, or once for each",
     )
     add_painting(parser)
+    parser.add_argument(
+        "--memory",
+        type=gigabytes,
+        metavar="GB",
+        help="memory that a field may take to be painted whole, and a block of a larger one (default: 2 and 1, or less where less is free)",
+    )
     add_json(parser)
 
 
@@ -57,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     check_output(output, args.input)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
     from napari_virtual_paint.painting.model_set import matches
+    from napari_virtual_paint.painting.network_input import output_shape
     from napari_virtual_paint.reading import read
+    from napari_virtual_paint.writing.api import blockwise
 
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
     if args.ensemble and max(many.makers()) == 1:
@@ -69,15 +82,23 @@ def run(args: argparse.Namespace) -> int:
     stack = read(args.input)
     matched = matches(many, stack, settings)
     verdict = domain_of(many, stack, settings, matched=matched)
-    painting = with_domain(paint_with_progress(many, stack, settings, matched, existing_folder(output)), verdict)
+    paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
+    shape = output_shape(stack, matched[0], len(many.stains))
+    if streams(output, shape):
+        make_folder(output)
+        with blockwise(output, shape, overwrite=True) as image:
+            painting = with_domain(paint_it(image), verdict)
+            image.finish(painting.stack)
+    else:
+        painting = with_domain(paint_it(stains_on_disk(shape, existing_folder(output))), verdict)
+        write_image(painting.stack, output)
     if verdict is not None and verdict.verdict != "inside":
         where = "at the edge of" if verdict.verdict == "edge" else "outside"
         print_note(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
     print_notes(painting.report.notes)
-    written = write_image(painting.stack, output)
     if painting.uncertainty is not None and uncertainty_output is not None:
         write_image(painting.uncertainty, uncertainty_output)
-    report = report_of(painting, written, uncertainty_output)
+    report = report_of(painting, output, uncertainty_output)
     print_result(report, as_text(report), as_json=args.json)
     return 0
 
@@ -95,26 +116,32 @@ def uncertainty_path(output: Path) -> Path:
     return output.with_name(f"{output.name.removesuffix(suffixes)}.sd{suffixes}")
 
 
-def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, matched: Sequence[Match], folder: Path) -> Painting:
-    """Paint with a progress bar on stderr; stains that are too large for memory are kept in a file in `folder`."""
+def paint_with_progress(
+    many: ModelSet, stack: Stack, settings: PaintSettings, matched: Sequence[Match], folder: Path, out: Any, *, memory: int | None = None
+) -> Painting:
+    """Paint into `out` with a progress bar on stderr; what is too large for memory is kept in files in `folder`."""
     from napari_virtual_paint.painting import paint, run_to_end
-    from napari_virtual_paint.painting.network_input import output_shape
 
-    out = stains_on_disk(output_shape(stack, matched[0], len(many.stains)), folder)
     with ProgressBar(f"Painting {', '.join(many.stains)}") as progress:
-        return run_to_end(paint(many, stack, settings, out=out, scratch=folder, matched=matched), progress.show)
+        return run_to_end(paint(many, stack, settings, out=out, scratch=folder, matched=matched, memory=memory), progress.show)
 
 
-def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float32] | None:
-    """Return an array (TCZYX) in an unnamed file, which vanishes with this process however it ends; None if memory suffices.
+def streams(output: Path, shape: Sequence[int]) -> bool:
+    """Return whether stains of this shape (TCZYX) are written while they are painted, since they would take much memory."""
+    from napari_virtual_paint.writing.api import can_write_blockwise
+
+    return 4 * prod(shape) > IN_MEMORY and can_write_blockwise(output)
+
+
+def stains_on_disk(shape: Sequence[int], folder: Path) -> npt.NDArray[np.float32] | None:
+    """Return an array (TCZYX) in an unnamed file, which vanishes with this process however it ends; None if it may be in memory.
 
     Raises `WriteError` if the disk is too full for it.
     """
-    import numpy as np
-
     from napari_virtual_paint.runtime.scratch import file_backed_zeros, in_memory
 
-    return None if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else file_backed_zeros(shape, folder)
+    size = 4 * prod(shape)
+    return None if size <= IN_MEMORY and in_memory(size) else file_backed_zeros(tuple(shape), folder)
 
 
 def existing_folder(path: Path) -> Path:
@@ -143,11 +170,16 @@ def write_image(stack: Stack, output: Path) -> Path:
     """Write an image, replacing an existing one only once it is complete."""
     from napari_virtual_paint.writing import write
 
+    make_folder(output)
+    return write(stack, output, overwrite=True)
+
+
+def make_folder(output: Path) -> None:
+    """Make the folder of an output."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(output, f"its folder can't be created ({error.strerror}); choose another") from None
-    return write(stack, output, overwrite=True)
 
 
 def report_of(painting: Painting, output: Path, uncertainty_output: Path | None = None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from napari_virtual_paint.stack import AXES, PixelSize, Stack
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")  # A folder with one of these files is a zarr
 _LARGEST = 4 * 2**30  # bytes of the largest chunk that is read
+_JOINED = 2048  # pixels a side up to which small chunks are joined: a part of a mosaic should not need all of its columns
 _DAMAGED = "its metadata does not follow the OME-Zarr specification; it is damaged"
 
 Axis = tuple[str, str | None]  # name and unit of an axis
@@ -161,7 +162,7 @@ def _pixels(array: Any, path: str) -> da.Array:
     if math.prod(chunks) * array.dtype.itemsize > CHUNK:
         chunks = list(array.chunks)
     for axis in (array.ndim - 1, array.ndim - 2):
-        factor = CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2)
+        factor = min(CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2), max(_JOINED // chunks[axis], 1))
         chunks[axis] = min(array.shape[axis], chunks[axis] * max(1, min(factor, -(-array.shape[axis] // chunks[axis]))))
     return GuardedArray(array.__getitem__, tuple(array.shape), array.dtype, path).lazy(tuple(chunks))
 

@@ -6,12 +6,18 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.writing.ome_zarr import BlockwiseZarr
 
 ZARR = ".zarr"
 SUFFIXES = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ZARR)
@@ -69,6 +75,87 @@ def write(
 
             write_tiff(stack, beside, target.name)
     return target
+
+
+def can_write_blockwise(path: str | os.PathLike[str]) -> bool:
+    """Return whether `blockwise` knows the suffix of this path: OME-Zarr, whose chunks can be written in any order."""
+    return Path(path).suffix.lower() == ZARR
+
+
+class BlockwiseImage:
+    """An image that is written block by block, in any order; made by `blockwise`."""
+
+    takes_blocks = True  # `painting.paint` writes finished blocks, whose edges lie on those of the chunks
+
+    def __init__(self, image: BlockwiseZarr, target: Path) -> None:
+        self._image, self._target = image, target
+        self.shape, self.dtype, self.ndim = image.shape, image.dtype, len(image.shape)
+        self.finished = False
+
+    def __setitem__(self, key: tuple[slice, ...], pixels: npt.NDArray[Any]) -> None:
+        with as_write_errors(self._target):
+            self._image[key] = pixels
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Return pixels that were written; 0 elsewhere."""
+        return self._image[key]
+
+    def finish(self, stack: Stack) -> None:
+        """Make the pyramid and write the metadata, those of a stack of this shape, whatever its pixels."""
+        with as_write_errors(self._target):
+            self._image.finish(stack)
+        self.finished = True
+
+
+@contextlib.contextmanager
+def blockwise(
+    path: str | os.PathLike[str], shape: tuple[int, int, int, int, int], dtype: npt.DTypeLike = "float32", *, overwrite: bool = False
+) -> Iterator[BlockwiseImage]:
+    """Write an image atomically while it is made, block by block; only OME-Zarr can be written so.
+
+    Parameters
+    ----------
+    path
+        ``.ome.zarr``, ``.zarr``.
+    shape
+        TCZYX.
+    overwrite
+        Whether to replace an existing image.
+
+    Yields
+    ------
+    BlockwiseImage
+        Takes pixels by slices. Its `finish` must be called at the end; without it, or after an error, nothing is left.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written; what was there before is untouched.
+    """
+    from napari_virtual_paint.writing.ome_zarr import BlockwiseZarr
+
+    target = Path(path).expanduser()
+    if not can_write_blockwise(target):
+        raise WriteError(target, "only OME-Zarr is written block by block; use .ome.zarr")
+    try:
+        with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_zarr) as beside:
+            image = BlockwiseImage(BlockwiseZarr(beside, target.name, shape, np.dtype(dtype)), target)
+            try:
+                yield image
+            except Exception as error:
+                raise _FillingError(error) from error
+            if not image.finished:  # a fault of the program, which must not leave half an image
+                raise WriteError(target, "it was not finished, so nothing was written; write all of it")
+    except _FillingError as carried:
+        raise carried.error from carried.error.__cause__
+
+
+class _FillingError(VirtualPaintError):
+    """Carries an error of who fills an image through what turns errors of writing into `WriteError`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.runtime.scratch import release
 from napari_virtual_paint.stack import Array
 
 LARGEST = 256 * 2**20  # bytes of a block
@@ -72,6 +73,7 @@ class BlockReader:
         starts = [i * step for i, step in zip(index, steps, strict=True)]
         if index != self._index:
             self._pixels = np.empty(0)  # frees the last block before the next one is computed
+            release(self._data)
             self._pixels = compute(self._data, tuple(slice(start, start + step) for start, step in zip(starts, steps, strict=True)))
             self._index = index
         return self._pixels[t - starts[0], c.start - starts[1] : c.stop - starts[1], z - starts[2]]

@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.scratch import release
 from napari_virtual_paint.stack import Array, Stack
 from napari_virtual_paint.writing.blocks import LARGEST, BlockReader, Pixels
 from napari_virtual_paint.writing.ome_xml import provenance_json
@@ -53,6 +54,48 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
     group, options = _open(path, version)
     levels, coarse = _write_pyramid(group, stack, _ArrayFormat(options, packed, prefix=prefix))
     group.attrs.update(_attributes(stack, levels, coarse, name, version))
+
+
+class BlockwiseZarr:
+    """An OME-Zarr image whose full resolution is written block by block, in any order; `finish` adds the rest.
+
+    Parameters
+    ----------
+    path
+        The folder to write.
+    name
+        The image's name.
+    shape
+        Of the full resolution, TCZYX.
+    dtype
+        Type of a pixel.
+    version
+        As in `write_zarr`.
+    """
+
+    def __init__(
+        self, path: Path, name: str, shape: tuple[int, int, int, int, int], dtype: np.dtype[Any], version: Version | None = None
+    ) -> None:
+        self.version = zarr_version(path, version)
+        self.name, self.shape, self.dtype = name, shape, np.dtype(dtype)
+        self._group, options = _open(path, self.version)
+        self._form = _ArrayFormat(options)
+        self._levels = [_create(self._group, "0", shape, self.dtype, self._form)]
+
+    def __setitem__(self, key: tuple[slice, ...], pixels: Pixels) -> None:
+        self._levels[0][key] = pixels
+
+    def __getitem__(self, key: Any) -> Pixels:
+        """Return pixels that were written; 0 elsewhere."""
+        return np.asarray(self._levels[0][key])
+
+    def finish(self, stack: Stack) -> None:
+        """Make the pyramid and write the metadata, those of a stack of this shape whatever its pixels."""
+        for level, shape in enumerate(_level_shapes(self.shape)[1:], start=1):
+            self._levels.append(_create(self._group, str(level), shape, self.dtype, self._form))
+            _fill_level(*self._levels[-2:], nearest=False)
+        coarse = np.asarray(self._levels[-1][self.shape[0] // 2, :, self.shape[2] // 2])
+        self._group.attrs.update(_attributes(stack, self._levels, coarse, self.name, self.version))
 
 
 def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, packed: bool = False) -> None:
@@ -122,7 +165,8 @@ def _write_pyramid(group: Any, stack: Stack, form: _ArrayFormat) -> tuple[list[A
                 array[t] = pixels
                 if array is not levels[-1]:
                     pixels = _downsample(pixels, nearest=form.nearest)
-            coarse = pixels[:, plane] if t == middle else coarse
+            coarse = np.array(pixels[:, plane]) if t == middle else coarse
+            release(stack.data)
         return levels, coarse
     _fill(levels[0], stack.data)
     for fine, coarser in pairwise(levels):
