@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.cells.walk import WalkController
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
 from napari_virtual_paint.errors import VirtualPaintError
 
@@ -51,6 +52,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        guard_removals(viewer)
         self.viewer = viewer
         self.view = CellsPanel()
         self.editor = VectorEditor(self)

@@ -24,6 +24,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits,
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
@@ -45,6 +46,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        guard_removals(viewer)
         self.viewer: Any = viewer
         self.setWindowTitle("Compare")
         self._pinned: list[StainPair] = []

@@ -24,6 +24,7 @@ from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
@@ -53,6 +54,7 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        guard_removals(viewer)
         self.setWindowTitle("Evaluate")
         self.viewer = viewer
         self.head: ReportHead | None = None

@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
@@ -50,6 +51,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        guard_removals(viewer)
         self.view = PlatePanel()
         self.queue = PaintQueue()  # without a parent: it must outlive the dock until its painting has stopped
         self.session = PlateSession(self.queue, self)

@@ -20,6 +20,7 @@ from napari_virtual_paint._napari.profile.report_view import ReportView
 from napari_virtual_paint._napari.profile.table import ProfileTable, as_text, write_rows
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.evaluation.scale import TRUTH
 
@@ -56,6 +57,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        guard_removals(viewer)
         self.setWindowTitle("Profile")
         self.setAcceptDrops(True)
         self.viewer = viewer

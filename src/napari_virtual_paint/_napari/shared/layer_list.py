@@ -1,12 +1,35 @@
-"""The viewer's list of layers: remove several at once, and follow its changes."""
+"""The viewer's list of layers: remove several at once, follow its changes, and keep their removal from ending napari."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakMethod
+from weakref import WeakMethod, WeakSet, ref
 
 from qtpy.compat import isalive
+
+_GUARDED: WeakSet[Any] = WeakSet()  # viewers whose removals are guarded
+
+
+def guard_removals(viewer: Any) -> None:
+    """Make the canvas's OpenGL context current before any layer is removed, by whomever.
+
+    napari 0.9 deletes a removed layer's buffers at once, in whatever context is current. Outside a paint event this is Qt's own: the
+    canvas's context keeps pointing to deleted buffers, and the next drawing is a segmentation fault in ``glDrawArrays`` (Mesa), or an
+    access violation (Windows).
+    """
+    if viewer in _GUARDED or getattr(viewer, "window", None) is None:
+        return
+    _GUARDED.add(viewer)
+    weak: Callable[[], Any] = ref(viewer)
+
+    def make_current(event: Any = None) -> None:
+        # The names are private to napari; without them removal is as it is in napari alone.
+        with contextlib.suppress(AttributeError, RuntimeError):
+            weak().window._qt_viewer.canvas._scene_canvas.set_current()
+
+    viewer.layers.events.removing.connect(make_current)
 
 
 def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:

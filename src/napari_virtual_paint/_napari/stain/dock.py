@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.shared import model_card, preferences
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
-from napari_virtual_paint._napari.shared.layer_list import follow_layers
+from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain.form import StainForm
@@ -66,6 +66,7 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        guard_removals(viewer)
         self.viewer = viewer
         self.model_list = ModelList()
         self.painting: PaintJob | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QWidget
 
 from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint._napari.train.config_controller import ConfigController, name_taken
 from napari_virtual_paint._napari.train.panel import TrainPanel
@@ -41,6 +42,7 @@ class TrainDock(QWidget):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        guard_removals(viewer)
         self.viewer = viewer
         self.panel = TrainPanel()
         self.form = self.panel.form
