@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,6 +75,7 @@ class FieldImages:
     memo: dict[Any, Any] = field(default_factory=dict)  # cache of results that several levels need of this field
     light: Planes | None = None  # the transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth
     files: Mapping[str, str] = field(default_factory=dict)  # source -> its file or folder, for notes; empty where unknown
+    _scaled: dict[str, npt.NDArray[np.uint16]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -91,12 +91,34 @@ class FieldImages:
         """Return a source's stains as in the file, axes CYX or CZYX."""
         return self.truth if source == TRUTH else self.predictions[source]
 
-    @cached_property
+    @property
     def scaled(self) -> Mapping[str, npt.NDArray[np.uint16]]:
         """Source -> its stains on the truth's scale, axes CYX; for a volume the maximum along z."""
-        own = self.scale.fitted({source: self.raw(source) for source in self.sources})
-        found = {source: own.apply(source, self.raw(source)) for source in self.sources}
-        return MappingProxyType({source: each.max(axis=1) if self.is_volume else each for source, each in found.items()})
+        if not self._scaled:
+            self._scale(self.scale.fitted(self._raw))
+        return MappingProxyType(self._scaled)
+
+    def scale_as_empty(self) -> None:
+        """Scale predictions anew, since the truth shows no cell; see `IntensityScale.for_empty`."""
+        if self.scale.moments:
+            return
+        scale = self.scale.for_empty(self._raw)
+        if scale is None and not self.scale.alone:
+            return
+        if scale is None:
+            self.add_note("The truth shows no cell, so the scale of the predictions is not known: cells that they show may not be counted.")
+            return
+        self._scale(scale)
+        how = "were mapped by the mean and SD over all fields" if self.scale.pooled else "kept their own gray levels"
+        self.add_note(f"The truth shows no cell, so that its SD is that of noise: predictions {how}.")
+
+    @property
+    def _raw(self) -> dict[str, Planes]:
+        return {source: self.raw(source) for source in self.sources}
+
+    def _scale(self, scale: IntensityScale) -> None:
+        found = {source: scale.apply(source, self.raw(source)) for source in self.sources}
+        self._scaled.update({source: each.max(axis=1) if self.is_volume else each for source, each in found.items()})
 
     def add_note(self, sentence: str) -> None:
         """Add a note on this field; equal notes of many fields are shown once."""

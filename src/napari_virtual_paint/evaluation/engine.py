@@ -129,7 +129,7 @@ def _run(
     # A single worker is this process: none need be started.
     with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker") as pool:
         work = Work(prepared.reader, store, places=places)
-        scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared), "survey")
+        scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared, needed), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
         work = replace(work, scale=scale, scales=scales, context=context)
         outcome = yield from pace.follow(evaluate_fields(work, pool, prepared.keys, needed), "fields")

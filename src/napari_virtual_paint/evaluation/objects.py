@@ -19,7 +19,7 @@ from skimage.filters import threshold_otsu
 
 from napari_virtual_paint.cells.measurement.segment import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.context import EvaluationSettings, FieldImages
+from napari_virtual_paint.evaluation.context import TRUTH, EvaluationSettings, FieldImages
 
 OBJECTS = ("nuclei", "cells")  # kinds of objects, in order of display
 
@@ -54,11 +54,15 @@ def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -
     if key not in images.memo:
         if images.is_volume:
             images.add_note("Nuclei and cells of a volume are found, and measured, in its maximum projection.")
+        if source != TRUTH:
+            objects_of(images, TRUTH, settings)  # it decides how the predictions of an empty field are scaled
         try:
             images.memo[key] = find_objects(images.scaled[source], images.stains, images.pixel_size, settings)
         except _NothingToFindError as reason:
             images.add_note(str(reason))
             images.memo[key] = None
+        if source == TRUTH and images.memo[key] is not None and not any(labels.any() for labels in images.memo[key].found.values()):
+            images.scale_as_empty()
     found: Objects | None = images.memo[key]
     return found
 

@@ -15,6 +15,7 @@ TRUTH = "truth"  # name of the truth among the sources; no prediction may have i
 TOP = int(np.iinfo(np.uint16).max)
 HEADROOM = 0.5  # share of the 16 bits that the range of a truth in fractions is mapped to, since other fields may be brighter
 GREYS = 64.0  # range in which a truth with fractional values counts as gray levels
+FAINT = 0.5  # SD, as a share of that over all fields, below which a truth may show no cell
 FLAT = 1e-12  # SD, as a share of the mean, up to which a stain counts as constant
 
 
@@ -53,10 +54,30 @@ class IntensityScale:
     """Source -> the moments that map it; empty where each field has its own."""
     gain: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None  # `gain` and `offset`: gray level = gain * truth + offset, one per stain
+    pooled: Mapping[str, SourceMoments] = field(default_factory=dict)
+    """Source -> its moments over all fields, for a field that may show no cell, since its SD is far below theirs; else empty."""
+    alone: bool = True  # whether no other field is known
 
     def fitted(self, sources: Mapping[str, Floats]) -> IntensityScale:
         """Return a complete scale: with the moments of these images where it has none."""
         return self if self.moments else replace(self, moments={name: SourceMoments.of(planes) for name, planes in sources.items()})
+
+    def for_empty(self, sources: Mapping[str, Floats]) -> IntensityScale | None:
+        """Return the complete scale of a field whose truth shows no cell: its SD is noise, which would hide whatever is predicted there.
+
+        Predictions are mapped by the moments over all fields; where there is one field, those in gray levels stay as they are. None if
+        there is nothing better than the field's own.
+        """
+        if self.moments:
+            return self
+        if self.pooled:
+            return replace(self, moments=self.pooled)
+        if not self.alone:
+            return None
+        moments = {name: SourceMoments.of(planes) for name, planes in sources.items()}
+        if self.gain is not None or not all(_in_gray_levels(each) for name, each in moments.items() if name != TRUTH):
+            return None
+        return replace(self, moments=dict.fromkeys(moments, moments[TRUTH]))  # equal moments map nothing
 
     def apply(self, source: str, planes: Floats) -> npt.NDArray[np.uint16]:
         """Return a source's stains on the truth's scale, rounded and clipped to 0 .. 65535; axes C..., any further axes.
@@ -77,7 +98,12 @@ class IntensityScale:
         return np.clip(np.rint(values), 0, TOP).astype(np.uint16)
 
 
-def scale_for(moments: Mapping[str, SourceMoments] | None, lowest: SourceMoments | None) -> IntensityScale:
+def _in_gray_levels(moments: SourceMoments) -> bool:
+    """Return whether a prediction's range is that of gray levels of at most 16 bits."""
+    return bool(np.all((moments.low >= 0) & (moments.high <= TOP) & (moments.high - moments.low >= GREYS)))
+
+
+def scale_for(moments: Mapping[str, SourceMoments] | None, lowest: SourceMoments | None, *, alone: bool = True) -> IntensityScale:
     """Return the scale of an evaluation.
 
     Parameters
@@ -86,13 +112,16 @@ def scale_for(moments: Mapping[str, SourceMoments] | None, lowest: SourceMoments
         Source -> its moments in the plate's controls; None where each field is mapped by its own.
     lowest
         Moments of the truth over as many fields as are known, to decide whether it is in gray levels; None where its data type shows that.
+    alone
+        Whether no other field is known.
     """
+    known = IntensityScale(moments or {}, alone=alone)
     if lowest is None:
-        return IntensityScale(moments or {})
+        return known
     below = np.minimum(lowest.low, 0.0)
     span = lowest.high - below
     grey = (span >= GREYS) & (lowest.high - below <= TOP)
     gain = np.where(grey, 1.0, HEADROOM * TOP / np.where(span > 0, span, 1.0))
     if np.all(grey) and not below.any():
-        return IntensityScale(moments or {})
-    return IntensityScale(moments or {}, gain, -below * gain)
+        return known
+    return replace(known, gain=gain, offset=-below * gain)

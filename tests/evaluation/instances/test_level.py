@@ -125,12 +125,12 @@ def test_no_object_anywhere_is_null_with_a_note() -> None:
 
 def test_no_object_in_one_of_the_two() -> None:
     nothing = cells(0, empty=True)
-    for truth, prediction, found_in in ((TRUE, nothing, (16, 0)), (TRUE, np.full_like(TRUE, 5.0), (16, 0)), (nothing, TRUE, (0, 0))):
+    for truth, prediction, found_in in ((TRUE, nothing, (16, 0)), (TRUE, np.full_like(TRUE, 5.0), (16, 0)), (nothing, TRUE, (0, 16))):
         found, _ = judged(INSTANCES, field(truth, {"a": prediction}))
         section = found.section["cells"]
-        assert (section["n_true"], section["n_pred"]) == found_in  # on the scale of an empty truth the cells of a prediction are noise
-        assert section["f1_0.7"] == section["map_dsb"] == (0 if any(found_in) else None)
-        assert section["precision_0.7"] is None
+        assert (section["n_true"], section["n_pred"]) == found_in
+        assert section["f1_0.7"] == section["map_dsb"] == 0
+        assert section["precision_0.7"] == (0 if found_in[1] else None)
 
 
 def test_without_a_stain_of_nuclei() -> None:

@@ -438,3 +438,10 @@ def test_a_panel_without_a_number_says_so():
     assert (known.title, unknown.title) == ("mAP", "sensitivity")
     assert unknown.traces == ()
     assert unknown.layout["annotations"][0]["text"] == "undefined"
+
+
+def test_tables_hold_no_formulas() -> None:
+    """A name that a spreadsheet would compute is escaped in the file and inside the page."""
+    frame = pd.DataFrame({"well": ["A01", "=HYPERLINK(1)"], "@stain": ["-DMSO", "+1"], "pcc": [-0.5, 0.25]})
+    text = urllib.parse.unquote(csv_of("table", frame).href.partition(",")[2])
+    assert text == "well,'@stain,pcc\nA01,'-DMSO,-0.5\n'=HYPERLINK(1),+1,0.25\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.cells.cellprofiler_names import Feature, parse
-from napari_virtual_paint.evaluation.context import TRUTH, Context
+from napari_virtual_paint.evaluation.context import TRUTH, Context, counted
 from napari_virtual_paint.evaluation.features.correlation import (
     LEAST,
     Bools,
@@ -126,7 +126,7 @@ def _values(
         found["cells", TRUTH] = shared
         notes += cell_notes
     elif names:
-        notes.append(f"With {len(shared.rows)} cells nothing can be correlated over cells; {LEAST} are needed.")
+        notes.append(f"With {counted(len(shared.rows), 'cell')} nothing can be correlated over cells; {LEAST} are needed.")
     return found, notes
 
 

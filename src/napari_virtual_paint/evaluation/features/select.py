@@ -73,6 +73,11 @@ def select(tables: Mapping[str, pd.DataFrame], context: Context) -> Selection:
     if rows is None:
         return Selection((), {}, "", ("No cell was measured in the truth, so that there are no features to compare.",))
     features = [str(name) for name in rows.columns if name not in (*KEYS, "cells", "object")]
+    if len(rows) == 1:
+        known = rows[features].iloc[0].astype(np.float64)
+        there = tuple(name for name in features if np.isfinite(known[name]))
+        note = f"One cell of the truth does not tell which features vary: all {len(there)} that have a value are compared."
+        return Selection(there, {name: "missing" for name in features if name not in there}, over, (note,))
     controls = rows["well"].isin(context.negative).to_numpy() if context.negative else np.zeros(len(rows), bool)
     selected, dropped = drop(rows[features], controls)
     notes = [f"Features were chosen on {len(rows)} {over} of the truth alone: {len(selected)} of {len(features)} are compared."]
@@ -90,7 +95,7 @@ def _rows(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame | None, str]
     if len(images) >= IMAGES_NEEDED:
         return images, "images"
     cells = truth_of(tables[CELLS])
-    if len(cells) < 2:
+    if not len(cells):
         return None, ""
     return cells.sample(min(len(cells), MOST_ROWS), random_state=0).sort_index(), "cells"
 

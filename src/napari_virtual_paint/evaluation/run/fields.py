@@ -176,7 +176,8 @@ def _stamp(work: Work, key: str) -> str:
     """Return what a field's tables depend on: its images, the scale, the controls and the program."""
     scale = work.scale_of(key)
     moments = {name: vars(each) for name, each in scale.moments.items()}
-    return digest(work.reader.stamp(key), moments, scale.gain, scale.offset, code_digest())
+    pooled = {name: vars(each) for name, each in scale.pooled.items()}
+    return digest(work.reader.stamp(key), moments, pooled, scale.gain, scale.offset, code_digest())
 
 
 def _mark(work: Work, level: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -15,7 +15,7 @@ from napari_virtual_paint.evaluation.run.fields import EvaluationProgress
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work
-from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments, scale_for
+from napari_virtual_paint.evaluation.scale import FAINT, IntensityScale, SourceMoments, scale_for
 from napari_virtual_paint.runtime.worker_pool import ForEach, WorkerPool
 
 FILE = "scale.json"
@@ -27,10 +27,11 @@ BATCHES = ("plate", "batch")  # columns that separate wells with different light
 
 
 def find_scale(
-    work: Work, pool: WorkerPool, prepared: PreparedEvaluation
+    work: Work, pool: WorkerPool, prepared: PreparedEvaluation, levels: Sequence[str]
 ) -> Generator[EvaluationProgress, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
     """Find the scale: per plate and batch from its negative controls, without any from all controls, else per field.
 
+    Without controls all fields are surveyed, for those whose truth may show no cell; not for pixels alone, which have their own scale.
     Fields that can't be read are skipped here; evaluating them reports the error.
 
     Yields
@@ -41,16 +42,18 @@ def find_scale(
     Returns
     -------
     tuple
-        The scale, the scales of wells that differ from it, and notes for the reader.
+        The scale, the scales of fields that differ from it, and notes for the reader.
     """
     negative, well = set(prepared.context.negative), prepared.reader.wells
     controls = [key for key in prepared.keys if well[key] in negative]
-    found = yield from _surveyed(work, pool, controls or ([] if prepared.gray_levels else list(prepared.keys)))
+    alone = prepared.gray_levels and (len(prepared.keys) == 1 or set(levels) == {"pixels"})
+    found = yield from _surveyed(work, pool, controls or ([] if alone else list(prepared.keys)))
     pooled = _pooled(found.values())
     lowest = None if prepared.gray_levels or pooled is None else pooled[TRUTH]
     if not controls or pooled is None:
-        scale = scale_for(None, lowest)
-        return scale, {}, (_scale_note("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
+        scale = scale_for(None, lowest, alone=len(prepared.keys) == 1)
+        faint = {} if scale.alone or pooled is None else _faint(found, pooled, scale)
+        return scale, faint, (_scale_note("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
     scale = scale_for(pooled, lowest)
     batch = _batches(prepared)
     parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
@@ -58,7 +61,13 @@ def find_scale(
     wells = len({well[key] for key in found})
     over = f"the mean and SD over the {counted(len(found), 'field')} of {counted(wells, 'negative control well')}"
     basis = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
-    return scale, {name: own[each] for name, each in batch.items() if each in own}, (_scale_note(basis), *_units(scale))
+    return scale, {key: own[batch[well[key]]] for key in prepared.keys if batch[well[key]] in own}, (_scale_note(basis), *_units(scale))
+
+
+def _faint(found: Mapping[str, Pooled], pooled: Pooled, scale: IntensityScale) -> dict[str, IntensityScale]:
+    """Return the scale of the fields whose truth may show no cell: it has the moments over all fields."""
+    least = FAINT * pooled[TRUTH].sd
+    return {key: replace(scale, pooled=pooled) for key, each in found.items() if bool(np.any(each[TRUTH].sd < least))}
 
 
 def _batches(prepared: PreparedEvaluation) -> dict[str, tuple[str, ...]]:

@@ -39,7 +39,7 @@ class Work:
     context: Context | None = None  # context of the levels; None before it is known
     scale: IntensityScale = field(default_factory=IntensityScale)
     scales: Mapping[str, IntensityScale] = field(default_factory=dict)
-    """`scale` and `scales`: the scale of the predictions, and those of the wells that differ from it, by well."""
+    """`scale` and `scales`: the scale of the predictions, and those of the fields that differ from it, by key."""
     places: Mapping[str, str] = field(default_factory=lambda: MODULES)  # name of a level -> ``module:OBJECT``
 
     def __call__(self, task: FieldTask) -> Generator[Share, None, Any]:
@@ -53,7 +53,7 @@ class Work:
 
     def scale_of(self, key: str) -> IntensityScale:
         """Return the scale of a field."""
-        return self.scales.get(self.reader.wells[key], self.scale)
+        return self.scales.get(key, self.scale)
 
     def _survey(self, key: str) -> dict[str, SourceMoments]:
         return self.reader.survey(key)
