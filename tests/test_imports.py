@@ -32,6 +32,7 @@ ENGINE = (
     "runtime",
     "samples",
     "stack",
+    "stain_names",
     "study",
     "training",
     "writing",
