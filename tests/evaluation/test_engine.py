@@ -53,11 +53,54 @@ def test_stopped_and_gone_on_with(tmp_path: Path) -> None:
     running.close()
     assert toys.seen == ["one"]
     (tmp_path / "r" / ".fields" / ".left.partial").write_text("half")
-    (tmp_path / "r" / ".fields" / "two.toy.json").write_text("{")  # a power cut
+    (tmp_path / "r" / ".fields" / f"part.000002.{32 * 'a'}.json").write_text("{")  # a power cut
     whole = judge(painted, truth, tmp_path / "r").to_json()
     assert toys.seen == ["one", "three", "two"] or toys.seen == ["one", "two", "three"]
     assert whole == judge(painted, truth, tmp_path / "other").to_json()
     assert not (tmp_path / "r" / ".fields" / ".left.partial").exists()
+
+
+def test_small_fields_are_evaluated_and_stored_together(tmp_path: Path) -> None:
+    names = tuple(f"f{number:02d}" for number in range(9))
+    painted, truth = folders(tmp_path, names)
+    (painted / "f04.ome.tif").write_bytes(b"II*\0" + b"\0" * 60)
+    (truth / "f05.ome.tif").unlink()
+    save(truth / "f05.ome.tif", np.zeros((2, 24, 24), np.uint16))  # of which the level makes an error
+    toys.seen.clear()
+    steps: list[EvaluationProgress] = []
+    report = judge(painted, truth, tmp_path / "r", steps)
+    assert list(report.failed["field"]) == ["f04", "f05"]
+    assert toys.seen == [name for name in names if name != "f04"]
+    assert [step.field for step in steps if step.field] == list(names)
+    assert len(list((tmp_path / "r" / ".fields").glob("part.*.toy_means.arrow"))) == 4  # two fields each, none of f04 and f05
+    # Changed fields are stored anew; the order and the other fields' rows stay.
+    before = report.findings["toy"].tables["toy_means"]
+    for name in ("f01", "f07"):
+        (painted / f"{name}.ome.tif").unlink()
+        save(painted / f"{name}.ome.tif", truth_of(20))
+    toys.seen.clear()
+    after = judge(painted, truth, tmp_path / "r").findings["toy"].tables["toy_means"]
+    assert toys.seen == ["f01", "f05", "f07"]
+    assert after["field"].tolist() == before["field"].tolist()
+    changed = (after["mean"] != before["mean"]) & (after["source"] != "truth")
+    assert set(after["field"][changed]) == {"f01", "f07"}
+
+
+def test_results_that_an_earlier_version_stored_are_evaluated_again(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    whole = judge(painted, truth, tmp_path / "r").to_json()
+    folder = tmp_path / "r" / ".fields"
+    for part in folder.glob("part.*"):
+        part.unlink()
+    former = [folder / "a.b%2F0.toy.json", folder / "a.b%2F0.toy.toy_means.parquet"]
+    for file in former:
+        file.write_text("{}")
+    toys.seen.clear()
+    steps: list[EvaluationProgress] = []
+    assert judge(painted, truth, tmp_path / "r", steps).to_json() == whole
+    assert len(toys.seen) == 3
+    assert "stored by an earlier version" in steps[0].message
+    assert not any(file.exists() for file in former)
 
 
 def test_finished_report_is_read_back(tmp_path: Path) -> None:

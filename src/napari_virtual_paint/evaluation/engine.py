@@ -111,7 +111,9 @@ def evaluate(
         store = FieldStore(folder / FOLDER)
         store.begin(describe(request, prepared))
         stack.enter_context(OutputLock(store.folder / LOCK, folder, "written"))
-        store.tidy()
+        store, former = store.tidy()
+        if former:
+            yield EvaluationProgress(0, 0, "the report's fields were stored by an earlier version; they are evaluated again")
         report = yield from _run(prepared, request, chosen, known, store)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:
@@ -132,7 +134,7 @@ def _run(
         scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared, needed), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
         work = replace(work, scale=scale, scales=scales, context=context)
-        outcome = yield from pace.follow(evaluate_fields(work, pool, prepared.keys, needed), "fields")
+        outcome = yield from pace.follow(evaluate_fields(work, pool, prepared.keys, needed, prepared.field_bytes), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
         findings = yield from pace.follow(all_findings(work, pool, levels), "findings")

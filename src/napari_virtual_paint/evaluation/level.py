@@ -65,7 +65,8 @@ class Level(Protocol):
     """A level of evaluation. It is sent to worker processes by name, so it holds no state.
 
     A level may also have ``check(context: Context) -> None``, called before any field is read, which raises `InputError` where
-    no result is possible: no stain shows nuclei, a package is missing.
+    no result is possible: no stain shows nuclei, a package is missing; and ``fields(images: Sequence[FieldImages], context: Context)
+    -> list[Tables]``, which does the work of `field` for several small fields at once, with the same results.
     """
 
     @property

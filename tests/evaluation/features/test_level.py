@@ -361,3 +361,21 @@ def test_a_field_without_nuclei_has_no_rows(images: FieldImages) -> None:
     tables = FEATURES.field(blind, replace(context_of(("itself", "noisy")), stains=("ER", "Mito")))
     assert [len(table) for table in tables.values()] == [0, 0]
     assert blind.memo["notes"]
+
+
+def test_fields_measured_together_have_the_values_of_each_alone(images: FieldImages) -> None:
+    """With a brighter field that has another full scale, one without cells, and the scale of the same field again."""
+    bright = replace(images, key="B03/0", truth=images.truth * 8 + 5, memo={})
+    empty = replace(images, key="B04/0", truth=np.full_like(images.truth, 300), memo={})
+    fields = [images, bright, empty, replace(images, key="B05/0", memo={})]
+    context = context_of(("itself", "noisy"))
+    together = FEATURES.fields([replace(each, memo={}) for each in fields], context)
+    alone = [FEATURES.field(replace(each, memo={}), context) for each in fields]
+    for one, other in zip(together, alone, strict=True):
+        for name in (CELLS, IMAGES):
+            pd.testing.assert_frame_equal(one[name], other[name], check_exact=True)
+    assert set(together[2][CELLS]["masks"]) <= {OWN}  # only predictions have cells in the empty field
+    assert together[2][IMAGES]["cells"].iloc[0] == 0
+    middle = alone[0][CELLS].query("source == 'noisy' and masks == 'own'").drop(columns=["field", "well", "source", "masks", "object"])
+    row = alone[0][IMAGES].query("source == 'noisy' and masks == 'own'").drop(columns=["field", "well", "source", "masks", "cells"])
+    np.testing.assert_allclose(row.to_numpy()[0], np.nanmedian(middle.to_numpy(np.float64), axis=0), rtol=1e-6)

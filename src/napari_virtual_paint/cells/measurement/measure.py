@@ -187,6 +187,45 @@ def measuring(
     return frame
 
 
+def measure_images(
+    images: Sequence[tuple[npt.NDArray[Any], Labels]],
+    channels: Sequence[str],
+    *,
+    scale: Sequence[Sequence[float] | float],
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Measure every cell of several small images together, which takes a fraction of the time of `measure` for each.
+
+    Parameters
+    ----------
+    images
+        Planes (CYX) and labels of each.
+    channels
+        As of `measure`.
+    scale
+        Full scale of each image, of all channels or each.
+    workers
+        As of `measure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per cell in the order of the images and of its numbers: ``ImageNumber`` (from 0), then the columns of `measure`.
+    """
+    cells: list[Cell] = []
+    places, numbers = [], []
+    for place, ((planes, labels), full) in enumerate(zip(images, scale, strict=True)):
+        known = np.unique(labels.cells)
+        numbers.append(known[known > 0])
+        places.append(np.full(len(numbers[-1]), place))
+        cells += cut(planes, labels, _scales(planes, channels, full))
+    cells = [replace(cell, row=row) for row, cell in enumerate(cells)]
+    frame = run_to_end(_frame(cells, len(cells), _work(channels, GROUPS, COMPARTMENTS, False), len(channels), workers))
+    frame.insert(0, "ObjectNumber", np.concatenate(numbers))
+    frame.insert(0, "ImageNumber", np.concatenate(places))
+    return frame
+
+
 def measure_crops(
     crops: npt.NDArray[Any],
     channels: Sequence[str],

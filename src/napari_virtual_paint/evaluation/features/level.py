@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.features.compare import compare
 from napari_virtual_paint.evaluation.features.findings import findings, nothing
-from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured
+from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured, measured_together
 from napari_virtual_paint.evaluation.features.select import select
 from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
 from napari_virtual_paint.runtime.extras import check_installed
@@ -36,6 +36,10 @@ class FeatureLevel:
     def field(self, images: FieldImages, context: Context) -> Tables:
         """Return one field's features; see `measure.measured`."""
         return measured(images, context)
+
+    def fields(self, images: Sequence[FieldImages], context: Context) -> list[Tables]:
+        """Return the features of several fields, which are measured together."""
+        return list(measured_together(images, context))
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Select features on the truth, correlate them, and compute the error of the most informative ones."""

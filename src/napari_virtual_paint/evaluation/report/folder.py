@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
 from napari_virtual_paint.evaluation.result import Evaluation, to_plain
+from napari_virtual_paint.evaluation.run.parts import storable
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
-from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable
+from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.writing.api import as_write_errors

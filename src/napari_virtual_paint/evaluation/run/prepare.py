@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ class PreparedEvaluation:
     context: Context
     gray_levels: bool  # whether the truth's data type shows that it holds gray levels of at most 16 bits
     versions: Mapping[str, str]  # package -> version
+    field_bytes: int = 0  # bytes of the first field's images, in float32
 
 
 def prepare(request: EvaluationRequest) -> PreparedEvaluation:
@@ -73,6 +75,7 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
         context=_context(tuple(predictions), stains.names, wells, request.settings, notes, pairing.keys),
         gray_levels=first[TRUTH].dtype.kind == "b" or (first[TRUTH].dtype.kind == "u" and first[TRUTH].dtype.itemsize <= 2),
         versions=_versions(),
+        field_bytes=4 * len(stains.names) * len(images) * math.prod((*first[TRUTH].shape[:1], *first[TRUTH].shape[2:])),
     )
 
 

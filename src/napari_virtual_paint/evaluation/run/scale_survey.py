@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, counted
+from napari_virtual_paint.evaluation.run.batches import batches, run_batches
 from napari_virtual_paint.evaluation.run.fields import EvaluationProgress
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
-from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work
+from napari_virtual_paint.evaluation.run.tasks import SurveyTask, Work
 from napari_virtual_paint.evaluation.scale import FAINT, IntensityScale, SourceMoments, scale_for
 from napari_virtual_paint.runtime.worker_pool import ForEach, WorkerPool
 
@@ -47,7 +48,8 @@ def find_scale(
     negative, well = set(prepared.context.negative), prepared.reader.wells
     controls = [key for key in prepared.keys if well[key] in negative]
     alone = prepared.gray_levels and (len(prepared.keys) == 1 or set(levels) == {"pixels"})
-    found = yield from _surveyed(work, pool, controls or ([] if alone else list(prepared.keys)))
+    surveyed = controls or ([] if alone else list(prepared.keys))
+    found = yield from _surveyed(work, pool, surveyed, prepared.field_bytes)
     pooled = _pooled(found.values())
     lowest = None if prepared.gray_levels or pooled is None else pooled[TRUTH]
     if not controls or pooled is None:
@@ -102,7 +104,7 @@ def _units(scale: IntensityScale) -> tuple[str, ...]:
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
-def _surveyed(work: Work, pool: WorkerPool, keys: list[str]) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
+def _surveyed(work: Work, pool: WorkerPool, keys: list[str], field_bytes: int) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
     """Return the moments of the readable fields; those of an earlier run where nothing has changed."""
     if not keys:
         return {}
@@ -112,15 +114,20 @@ def _surveyed(work: Work, pool: WorkerPool, keys: list[str]) -> Generator[Evalua
         return {key: {name: _moments(each) for name, each in one.items()} for key, one in stored["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
-    for event in pool.run(ForEach(work), [FieldTask("survey", key) for key in keys]):
-        ended += event.state != "working"
-        if event.state == "done":
-            found[keys[event.task]] = event.value
+    tasks = [SurveyTask(part) for part in batches(keys, pool, field_bytes)]
+    for task, event in run_batches(pool, ForEach(work), tasks, _alone):
+        if task is not None and event.state != "working":
+            ended += len(task.keys)
+            found |= event.value or {}
         yield EvaluationProgress(ended, len(keys), event.message)
     if found and len(found) == len(keys):
         plain = {key: {name: _plain(each) for name, each in found[key].items()} for key in keys}
         work.store.save_json(FILE, {"digest": mark, "fields": plain})
     return {key: found[key] for key in keys if key in found}
+
+
+def _alone(task: SurveyTask) -> list[SurveyTask]:
+    return [SurveyTask((key,)) for key in task.keys] if len(task.keys) > 1 else []
 
 
 def _plain(moments: SourceMoments) -> dict[str, Any]:

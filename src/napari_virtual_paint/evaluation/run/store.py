@@ -1,33 +1,43 @@
-"""Store the intermediate results of an evaluation: each field's tables and each level's findings, so that a stopped run resumes."""
+"""Store the results of an evaluation's fields, in parts of several fields each, so that a stopped run resumes."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import io
 import json
+import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
-
-import numpy as np
 
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Tables
+from napari_virtual_paint.evaluation.level import Tables
 from napari_virtual_paint.evaluation.report_files import JOB
 from napari_virtual_paint.evaluation.result import to_plain
+from napari_virtual_paint.evaluation.run.parts import FieldTables, Rows, write_part
 from napari_virtual_paint.runtime.atomic_write import remove_leftovers, updating
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-FORM = 1  # version of the stored format
+FORM = 1  # version of the stored request
 CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
+PART = re.compile(r"part\.(?P<run>\d{6,})\.[0-9a-f]{32}\.json")
+FORMER = re.compile(r"(?!findings\.|part\.\d{6})(?P<stem>.+\.[^.]+)\.json")
+"""What describes a field's results in folders of earlier versions, which stored each field by itself."""
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """What a level found in one field."""
+
+    key: str
+    level: str
+    tables: Tables
+    stamp: str = ""  # digest of the result's inputs
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,16 +45,24 @@ class FieldRecord:
     """Stored results of one field at one level."""
 
     stamp: str  # stamp of the field's images when they were read
-    tables: tuple[str, ...]  # names of its tables
     notes: tuple[str, ...]  # notes on the field
     mark: str  # A new id each time the field is evaluated
+    rows: Mapping[str, Rows]  # name of a table -> its rows
+
+
+Records = Mapping[str, Mapping[str, FieldRecord]]  # level -> key of a field -> its results
 
 
 @dataclass(frozen=True)
 class FieldStore:
-    """The folder ``REPORT/.fields``. It is sent to other processes."""
+    """The folder ``REPORT/.fields``. It is sent to other processes.
+
+    Each part has a file ``part.RUN.ID.json`` that says which fields it holds, written last, and one file for each table. Of a field in
+    several parts the one of the latest run counts.
+    """
 
     folder: Path
+    run: int = 0  # number of this run among those of the folder
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Create the folder, or check that it belongs to the same request.
@@ -73,9 +91,23 @@ class FieldStore:
         if other or before is None:
             self.save_json(JOB, request)
 
-    def tidy(self) -> None:
-        """Remove the half-written files of a killed run; no other process may be writing."""
+    def tidy(self) -> tuple[FieldStore, bool]:
+        """Remove the half-written files of a killed run; no other process may be writing.
+
+        Returns
+        -------
+        FieldStore
+            For the next run.
+        bool
+            Whether the folder had results of a version that stored each field by itself; they are removed.
+        """
         remove_leftovers(self.folder)
+        runs = [int(found["run"]) for file in self.folder.iterdir() if (found := PART.fullmatch(file.name))]
+        former = [found["stem"] for file in self.folder.iterdir() if (found := FORMER.fullmatch(file.name))]
+        for stem_and_level in former:
+            for file in [self.folder / f"{stem_and_level}.json", *self.folder.glob(f"{glob.escape(stem_and_level)}.*.parquet")]:
+                file.unlink(missing_ok=True)
+        return replace(self, run=max(runs, default=0) + 1), bool(former)
 
     def _stored_request(self) -> dict[str, Any] | None:
         try:
@@ -90,29 +122,56 @@ class FieldStore:
 
     # fields
 
-    def save_field(self, key: str, level: str, tables: Tables, stamp: str, notes: Sequence[str]) -> None:
-        """Store a field's tables; they count once all of them are written."""
-        for name, frame in tables.items():
-            self.save_frame(f"{stem(key)}.{level}.{name}.parquet", frame)
-        mark = uuid.uuid4().hex
-        self.save_json(f"{stem(key)}.{level}.json", {"stamp": stamp, "tables": list(tables), "notes": list(notes), "mark": mark})
+    def save_fields(self, results: Sequence[FieldResult]) -> None:
+        """Store the results of some fields; they count once all of them are written."""
+        import pandas as pd
 
-    def record(self, key: str, level: str) -> FieldRecord | None:
-        """Return the stored results of a field; None if absent or unreadable."""
-        stored = self.load_json(f"{stem(key)}.{level}.json")
-        try:
-            return FieldRecord(stored["stamp"], tuple(stored["tables"]), tuple(stored["notes"]), stored["mark"]) if stored else None
-        except (KeyError, TypeError):
-            return None
+        if not results:
+            return
+        part = f"part.{self.run:06d}.{uuid.uuid4().hex}"
+        fields: list[dict[str, Any]] = [
+            {"key": each.key, "level": each.level, "stamp": each.stamp, "notes": list(each.notes), "mark": uuid.uuid4().hex, "rows": {}}
+            for each in results
+        ]
+        sizes: dict[str, int] = {}
+        for name in dict.fromkeys(name for each in results for name in each.tables):
+            frames, start = [], 0
+            for each, field in zip(results, fields, strict=True):
+                if name in each.tables:
+                    frames.append(each.tables[name])
+                    field["rows"][name] = start, start + len(frames[-1])
+                    start += len(frames[-1])
+            full = [frame for frame in frames if len(frame)] or frames[:1]
+            sizes[name] = write_part(self.folder / f"{part}.{name}.arrow", pd.concat(full, ignore_index=True) if len(full) > 1 else full[0])
+        self.save_json(f"{part}.json", {"fields": fields, "bytes": sizes})
+
+    def records(self) -> Records:
+        """Return the stored results of all fields that are whole."""
+        found: dict[str, dict[str, FieldRecord]] = {}
+        sizes = {file.name: file.stat().st_size for file in self.folder.glob("part.*")}
+        for name in sorted(name for name in sizes if PART.fullmatch(name)):
+            stored = self.load_json(name)
+            part = name.removesuffix(".json")
+            try:
+                if any(sizes.get(f"{part}.{table}.arrow") != size for table, size in stored["bytes"].items()):  # after a power cut
+                    continue
+                for field in stored["fields"]:
+                    rows = {table: Rows(f"{part}.{table}.arrow", int(first), int(end)) for table, (first, end) in field["rows"].items()}
+                    record = FieldRecord(str(field["stamp"]), tuple(field["notes"]), str(field["mark"]), rows)
+                    found.setdefault(str(field["level"]), {})[str(field["key"])] = record
+            except (AttributeError, KeyError, TypeError, ValueError):
+                continue
+        return found
 
     def tables(self, keys: Sequence[str], levels: Sequence[str]) -> FieldTables:
         """Return all fields' tables of some levels; each is read on access."""
-        found: dict[str, list[str]] = {}
+        records = self.records()
+        found: dict[str, list[Rows]] = {}
         for level in levels:
             for key in keys:
-                record = self.record(key, level)
-                for name in record.tables if record else ():
-                    found.setdefault(name, []).append(f"{stem(key)}.{level}.{name}.parquet")
+                record = records.get(level, {}).get(key)
+                for name, rows in record.rows.items() if record else ():
+                    found.setdefault(name, []).append(rows)
         return FieldTables(self.folder, found)
 
     # Small files, each written atomically
@@ -129,56 +188,10 @@ class FieldStore:
         except (OSError, ValueError):
             return None
 
-    def save_frame(self, name: str, frame: pd.DataFrame) -> None:
-        """Write a table as Parquet."""
-        with updating(self.folder / name) as path:
-            storable(frame).to_parquet(path, index=False)
-
-
-class FieldTables(Mapping[str, "pd.DataFrame"]):
-    """All fields' tables, concatenated; each is read on access, or only some `columns` of it."""
-
-    def __init__(self, folder: Path, files: Mapping[str, Sequence[str]]) -> None:
-        self._folder, self._files = folder, files
-
-    def __getitem__(self, name: str) -> pd.DataFrame:
-        return self.columns(name)
-
-    def columns(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a table, or some of its columns.
-
-        Raises `KeyError` if no field has such a table.
-        """
-        import pandas as pd
-
-        frames = [pd.read_parquet(self._folder / file, columns=None if columns is None else list(columns)) for file in self._files[name]]
-        full = [frame for frame in frames if len(frame)] or frames[:1]
-        return pd.concat(full, ignore_index=True)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
 
 def stem(key: str) -> str:
     """Return a field's name for files: ``A01%2F0``."""
     return quote(key, safe=" ")
-
-
-def storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table that Parquet can hold: column names are text, and so are columns of mixed values."""
-    import pandas as pd
-
-    out = frame.reset_index(drop=True)
-    out.columns = [str(name) for name in out.columns]
-    mixed = {
-        name: out[name].map(lambda value: value if value is None or isinstance(value, str) else str(value))
-        for name in out.columns
-        if out[name].dtype == object and pd.api.types.infer_dtype(out[name], skipna=True).startswith("mixed")
-    }
-    return out.assign(**mixed) if mixed else out
 
 
 @lru_cache
@@ -211,74 +224,3 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _shown_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else "not given" if value is None else str(value)
     return text if len(text) <= 120 else f"...{text[-120:]}"
-
-
-DELTAS = "deltas"
-
-
-def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
-    """Store findings; they count once all files are written."""
-    level = found.level
-    for name, frame in found.tables.items():
-        store.save_frame(_file(level, f"table.{name}.parquet"), frame)
-    if found.deltas is not None:
-        store.save_frame(_file(level, f"{DELTAS}.parquet"), found.deltas)
-    pictures = {f"{i}.{j}": array for i, figure in enumerate(found.figures) for j, (_, _, array) in enumerate(figure.images)}
-    with updating(store.folder / _file(level, "images.npz")) as path:
-        content = io.BytesIO()
-        np.savez_compressed(content, allow_pickle=False, **pictures)
-        path.write_bytes(content.getvalue())
-    description = {
-        "digest": digest,
-        "section": found.section,
-        "others": found.others,
-        "deltas": found.deltas is not None,
-        "tables": list(found.tables),
-        "figures": [_plain(figure) for figure in found.figures],
-        "headline": [vars(each) for each in found.headline],
-        "notes": found.notes,
-    }
-    store.save_json(_file(level, "json"), description)
-
-
-def load_findings(store: FieldStore, level: str, digest: str) -> Findings | None:
-    """Return the stored findings of a level; None if absent, unreadable, or made from other inputs."""
-    stored = store.load_json(_file(level, "json"))
-    if not isinstance(stored, Mapping) or stored.get("digest") != digest:
-        return None
-    try:
-        return _loaded(store.folder, level, stored)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _loaded(folder: Path, level: str, stored: Mapping[str, Any]) -> Findings:
-    import pandas as pd
-
-    tables = {name: pd.read_parquet(folder / _file(level, f"table.{name}.parquet")) for name in stored["tables"]}
-    with np.load(folder / _file(level, "images.npz"), allow_pickle=False) as arrays:
-        figures = tuple(_figure(each, i, arrays) for i, each in enumerate(stored["figures"]))
-    return Findings(
-        level=level,
-        section=stored["section"],
-        others=stored["others"],
-        deltas=pd.read_parquet(folder / _file(level, f"{DELTAS}.parquet")) if stored["deltas"] else None,
-        tables=tables,
-        figures=figures,
-        headline=tuple(Headline(**each) for each in stored["headline"]),
-        notes=tuple(stored["notes"]),
-    )
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    return {**vars(figure), "images": [(label, caption) for label, caption, _ in figure.images]}
-
-
-def _figure(stored: Mapping[str, Any], number: int, arrays: Any) -> Figure:
-    images = tuple((label, caption, arrays[f"{number}.{j}"]) for j, (label, caption) in enumerate(stored["images"]))
-    return Figure(**{**stored, "images": images})
-
-
-def _file(level: str, name: str) -> str:
-    """Return a file name that no field can have: theirs have no dot before the level."""
-    return f"findings.{level}.{name}"
