@@ -13,7 +13,7 @@ import pytest
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
-from small_models import TOY_2D, write_toy
+from small_models import CONFIG_2D, TOY_2D, write_toy
 
 CODE = """
 import sys
@@ -34,13 +34,19 @@ def peak(image: Path, package: Path, output: Path, *, most: int, memory: float) 
 @pytest.mark.skipif(sys.platform == "win32", reason="files in memory can't be given back there")
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
 def test_memory_is_that_of_a_block(tmp_path: Path, suffix: str) -> None:
-    package = write_toy(tmp_path / "toy.zip", TOY_2D, channels=("Brightfield",), planes_as_channels=False, z_offsets=None,
-                        config={**TOY_2D["config"], "in_channels": 1}, test_input=np.ones((1, 32, 48), np.float32) * np.arange(48))  # fmt: skip
+    toy = {
+        **TOY_2D,
+        "channels": ("Brightfield",),
+        "planes_as_channels": False,
+        "z_offsets": None,
+        "config": {**CONFIG_2D, "in_channels": 1},
+    }
+    package = write_toy(tmp_path / "toy.zip", toy, test_input=np.tile(np.arange(48, dtype=np.float32), (1, 32, 1)))
     rng = np.random.default_rng(0)
     images = {}
     for side in (300, 4096):
         pixels = rng.integers(0, 4000, (1, 1, 1, side, side), dtype=np.uint16)
-        images[side] = write(Stack(pixels, ("Brightfield",)), tmp_path / f"{side}.ome.zarr")
+        images[side] = write(Stack(pixels, ("BF",)), tmp_path / f"{side}.ome.zarr")
     small = peak(images[300], package, tmp_path / f"small{suffix}", most=1 << 30, memory=2)
     whole = peak(images[4096], package, tmp_path / f"whole{suffix}", most=1 << 30, memory=2)
     blocks = peak(images[4096], package, tmp_path / f"blocks{suffix}", most=0, memory=0.03)

@@ -149,6 +149,21 @@ def test_lazy_stacks_are_read_in_blocks(chunks: tuple[int, ...], monkeypatch: py
     assert 0 < largest <= max(3, chunks[2]) * 20 * 24 * 8
 
 
+@pytest.mark.parametrize(("height", "width"), [(97, 40), (90, 31), (6, 40), (8, 9)])
+@pytest.mark.parametrize("scale", ["zscore", "raw"])
+def test_large_planes_are_scored_in_bands(height: int, width: int, scale: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction, truth = stack(shape=(2, 2, 2, height, width), seed=1), stack(shape=(2, 2, 2, height, width), seed=2)
+    want = compare(prediction, truth, scale)
+    monkeypatch.setattr(report, "IN_MEMORY", 0)
+    monkeypatch.setattr(report, "BLOCK", 15 * width * 16)
+    mapped = np.memmap(tmp_path / "prediction", np.float64, "w+", shape=prediction.shape)
+    mapped[:] = prediction.data
+    got = compare(Stack(mapped), Stack(da.from_array(truth.data, chunks=(1, 1, 1, 10, 20))), scale)
+    for name, scores in got.channels.items():
+        for key, value in scores.to_json().items():
+            assert value == pytest.approx(getattr(want.channels[name], key), abs=1e-12)
+
+
 def test_real_stains_against_themselves_shifted(shared_data: Any) -> None:
     import tifffile
     from skimage.metrics import structural_similarity

@@ -21,7 +21,8 @@ from napari_virtual_paint.runtime.running_stats import merge
 Scale = Literal["zscore", "raw"]
 BAND = 32_000  # pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core
 
-Pair: TypeAlias = tuple[Plane, Plane]
+Pair: TypeAlias = tuple[Plane, Plane] | tuple[Plane, Plane, int]
+"""A plane of prediction and truth, or a band of each and how many of its rows are its own; the others are the next band's, too."""
 Volumes: TypeAlias = Iterable[Iterable[Pair]]
 
 
@@ -54,9 +55,9 @@ class Moments:
     high: npt.NDArray[np.float64] = field(default_factory=lambda: np.full(2, -np.inf))
     invalid: list[int] = field(default_factory=lambda: [0, 0])
 
-    def update(self, prediction: Plane, truth: Plane) -> None:
-        """Add one plane of each, shape (Y, X)."""
-        planes = (prediction, truth)
+    def update(self, prediction: Plane, truth: Plane, own: int | None = None) -> None:
+        """Add one plane of each, shape (Y, X), or the first rows of it."""
+        prediction, truth = planes = prediction[:own], truth[:own]
         self.low = np.minimum(self.low, [float(plane.min()) for plane in planes])
         self.high = np.maximum(self.high, [float(plane.max()) for plane in planes])
         if not np.isfinite([self.low, self.high]).all():

@@ -14,7 +14,9 @@ from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of, mean_ceili
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.noise import Given, NoiseSource
 from napari_virtual_paint.metrics.pixels import MeanScores, Pair, Scale, Scores, score, score_planes
+from napari_virtual_paint.metrics.ssim import WINDOW
 from napari_virtual_paint.models.channel_names import find_names, parse_name
+from napari_virtual_paint.runtime.scratch import release
 from napari_virtual_paint.stack import Array, Stack
 from napari_virtual_paint.stain_names import Synonyms
 
@@ -209,15 +211,33 @@ def same_axes(prediction: Stack, truth: Stack) -> tuple[Stack, Stack, tuple[str,
 
 def _score_channel(prediction: Array, truth: Array, scale: Scale) -> Scores:
     """Score one channel, axes TZYX."""
-    if prediction.nbytes + truth.nbytes <= IN_MEMORY or (isinstance(prediction, np.ndarray) and isinstance(truth, np.ndarray)):
+    small = prediction.nbytes + truth.nbytes <= IN_MEMORY
+    if small or all(isinstance(each, np.ndarray) and not isinstance(each, np.memmap) for each in (prediction, truth)):
         return score(np.asarray(prediction), np.asarray(truth), scale)
     return score_planes(lambda: (_read(prediction[t], truth[t]) for t in range(prediction.shape[0])), int(prediction.shape[1]), scale)
+
+
+def _bands(prediction: Array, truth: Array) -> Iterator[Pair]:
+    """Read two planes (YX) in bands of rows along the chunks of the lazier one, each with the rows below that its windows reach."""
+    height = int(prediction.shape[0])
+    chunks = [int(array.chunksize[0]) for array in (prediction, truth) if isinstance(array, da.Array)]
+    step = max(BLOCK // ((prediction.nbytes + truth.nbytes) // height) // max(1, *chunks), 1) * max(1, *chunks)
+    for top in range(0, height, step):
+        own = min(step, height - top)
+        left, right = (np.asarray(array[top : top + own + WINDOW - 1]) for array in (prediction, truth))
+        yield left, right, own
+        for array in (prediction, truth):
+            release(array)
 
 
 def _read(prediction: Array, truth: Array) -> Iterator[Pair]:
     """Read two volumes (ZYX) block by block, along the chunks of the lazier one, and yield their planes."""
     planes = int(prediction.shape[0])
     a_plane = (prediction.nbytes + truth.nbytes) // planes
+    if a_plane > IN_MEMORY and planes < WINDOW:
+        for plane in range(planes):
+            yield from _bands(prediction[plane], truth[plane])
+        return
     chunks = [int(array.chunksize[0]) for array in (prediction, truth) if isinstance(array, da.Array)]
     step = max(1, BLOCK // a_plane, *chunks)
     for start in range(0, planes, step):

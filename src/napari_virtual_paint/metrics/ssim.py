@@ -182,20 +182,25 @@ class LocalSums:
         self._recent.clear()
         self._sums = None
 
-    def update(self, prediction: Plane, truth: Plane) -> None:
-        """Add one plane of each, shape (Y, X); all planes have one shape."""
+    def update(self, prediction: Plane, truth: Plane, own: int | None = None) -> None:
+        """Add one plane of each, shape (Y, X); all planes have one shape.
+
+        Without `volume` a plane may also be given band by band: then only the first `own` rows are added, and the others, the next
+        ``WINDOW - 1`` of the plane as far as it has them, are what their windows reach.
+        """
+        height, width = prediction.shape
+        added = height if own is None else own
         if self._volume:
             self._update_volume(prediction, truth)
         else:
-            self._run(prediction.shape, lambda scratch, *rows: self._score_plane(scratch, prediction, truth, *rows))
-        self._pixels += prediction.size
-        rows, columns = (max(length - WINDOW + 1, 0) for length in prediction.shape)
+            self._run((added, width), lambda scratch, *rows: self._score_plane(scratch, prediction, truth, *rows), height)
+        self._pixels += added * width
         if not self._volume or len(self._recent) == WINDOW:
-            self._windows += rows * columns
+            self._windows += max(min(added, height - WINDOW + 1), 0) * max(width - WINDOW + 1, 0)
 
-    def _run(self, shape: tuple[int, ...], job: Callable[[Scratch, int, int, int], Sums]) -> None:
+    def _run(self, shape: tuple[int, ...], job: Callable[[Scratch, int, int, int], Sums], height: int | None = None) -> None:
         """Run a job on every strip of rows, on as many threads as there are cores, and add up what it returns."""
-        places = list(strips(shape))
+        places = list(strips(shape, height))
         rows = max(end - start for start, _, end in places)
 
         def work(place: tuple[int, int, int]) -> Sums:
@@ -269,11 +274,14 @@ def on_this_thread() -> Iterator[None]:
         _ALONE.reset(token)
 
 
-def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """Yield strips of rows that fit the cache: first row, row after the last, row after the last that its windows reach."""
+def strips(shape: tuple[int, ...], reached: int | None = None) -> Iterator[tuple[int, int, int]]:
+    """Yield strips of rows that fit the cache: first row, row after the last, row after the last that its windows reach.
+
+    Windows may reach further than these rows, up to row `reached`.
+    """
     rows, columns = shape
     height = max(STRIP_PIXELS // columns, 2 * WINDOW)
     count = max(round(rows / height), 1)
     edges = [rows * i // count for i in range(count + 1)]
     for start, stop in pairwise(edges):
-        yield start, stop, min(stop + WINDOW - 1, rows)
+        yield start, stop, min(stop + WINDOW - 1, rows if reached is None else reached)

@@ -15,13 +15,14 @@ from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.text import byte_size
 
 SHARE_OF_MEMORY = 0.25  # share of the free memory that an array may take; larger ones go to a file
+MOST = 2 << 30  # bytes that an array may take in memory, however much is free
 PASSES = 1 << 28  # bytes that all passes of a median may take in memory together, however much is free
 
 
 def in_memory(size: int, *, passes: bool = False) -> bool:
     """Return whether so many bytes are kept in memory; the `passes` of a median are read only once and go to the disk earlier."""
     share = psutil.virtual_memory().available * SHARE_OF_MEMORY
-    return bool(size <= (min(share, PASSES) if passes else share))
+    return bool(size <= min(share, PASSES if passes else MOST))
 
 
 def zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:

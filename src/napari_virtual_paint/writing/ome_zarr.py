@@ -224,7 +224,8 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
 
 def _fill(array: Any, data: Array) -> None:
     """Copy the pixels into the array of the full resolution, block by block."""
-    reader = BlockReader(data, CHUNK)
+    shards = getattr(array, "shards", None)  # half a shard would be read again to write the other half
+    reader = BlockReader(data, shards[3] if shards else CHUNK)
     for t, z, c in itertools.product(*(range(array.shape[axis]) for axis in (0, 2, 1))):
         for top, band in reader.rows(t, slice(c, c + 1), z):
             array[t, c, z, top : top + band.shape[1], :] = band[0]

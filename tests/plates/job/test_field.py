@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 
+from napari_virtual_paint.metrics import report
 from napari_virtual_paint.models import Match, open_model
+from napari_virtual_paint.painting import blocks
 from napari_virtual_paint.painting.predictor import Predictor
+from napari_virtual_paint.plates.job import field as field_module
+from napari_virtual_paint.plates.job import planning
 from napari_virtual_paint.plates.job.field import Painter, true_stains
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import Stack
 from small_models import CONFIG_3D, TOY_3D, lively, write_toy
 from small_plates import checksums, counts, make_plate, paint_and_die, preload, to_end, toy_model
@@ -104,3 +109,37 @@ def test_true_stains_are_found_by_other_names_of_theirs() -> None:
     stack = Stack(np.zeros((1, 4, 1, 2, 2)), ("Brightfield", "MitoTracker Deep Red", "HOECHST 33342", "Cy5"))
     assert true_stains(stack, Match((0,), "planes"), ("DNA", "ER", "Mito")) == [2, 1]
     assert true_stains(Stack(stack.data), Match((0,), "planes"), ("DNA", "ER", "Mito")) == []
+
+
+def test_mosaics_are_read_painted_and_scored_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plate, model = make_plate(tmp_path / "plate", 2, size=420), toy_model(tmp_path)
+    to_end(paint_plate(plate, model, tmp_path / "whole.zarr"))
+    monkeypatch.setattr(field_module, "LARGE", 0)
+    monkeypatch.setattr(planning, "LARGE", 0)
+    monkeypatch.setattr(blocks, "WHOLE", 3 << 20)
+    monkeypatch.setattr(blocks, "PER_BLOCK", 3 << 20)
+    monkeypatch.setattr(report, "IN_MEMORY", 0)
+    monkeypatch.setattr(report, "BLOCK", 100_000)
+    seen: list[Any] = []
+    monkeypatch.setattr(Painter, "paint", noting(Painter.paint, seen))
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "blocks.zarr"))) == (2, 2, 0, 0)
+    assert all(not isinstance(loaded.stack.data, np.ndarray) for loaded in seen), "pixels stay in their files"
+    for where in ("A/1/0", "A/2/0"):
+        ours, theirs = (read(tmp_path / f"{name}.zarr", scene=where) for name in ("blocks", "whole"))
+        assert ours.provenance is not None
+        assert ours.provenance["block"] > 0
+        np.testing.assert_allclose(np.asarray(ours.data), np.asarray(theirs.data), atol=1e-5)
+        assert ours.channels == theirs.channels
+    tables = [read_scores(tmp_path / f"{name}.zarr") for name in ("blocks", "whole")]
+    for column in ("pcc_DNA", "ssim_DNA", "psnr_DNA", "mae_DNA"):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], rtol=1e-5)
+
+
+def noting(paint: Any, seen: list[Any]) -> Any:
+    """Note what is painted."""
+
+    def noted(self: Painter, loaded: Any) -> Any:
+        seen.append(loaded)
+        return paint(self, loaded)
+
+    return noted

@@ -9,8 +9,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.downloads.image_cache import is_remote
@@ -24,15 +25,21 @@ from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.scratch import file_backed_zeros
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import Stack
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+LARGE = 512 << 20  # bytes of pixels or stains of a field that are not kept in memory: pixels are read, and stains lie in a file
 FETCHING = 8  # remote images of a field that are fetched at once
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A field whose pixels are in memory."""
+    """A field whose pixels are in memory, unless it is large."""
 
     field: Field  # the field
     stack: Stack  # the channels that are painted from
@@ -65,9 +72,11 @@ def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tup
     found = match(info, stack, channels)
     stains = true_stains(stack, found, info.stains) if truth else []
     if found.luminance or stack.rgb:
-        return Loaded(field, in_memory(stack, field), found, None, time.perf_counter() - started)
+        return Loaded(field, in_memory(stack, field) if stack.data.nbytes <= LARGE else stack, found, None, time.perf_counter() - started)
     inputs = list(dict.fromkeys(found.channels))
-    both = in_memory(stack.select([*inputs, *stains]), field)
+    both = stack.select([*inputs, *stains])
+    if both.data.nbytes <= LARGE:
+        both = in_memory(both, field)
     found = replace(found, channels=tuple(inputs.index(channel) for channel in found.channels))
     true = both.select(range(len(inputs), len(inputs) + len(stains))) if stains else None
     return Loaded(field, both.select(range(len(inputs))), found, true, time.perf_counter() - started)
@@ -187,12 +196,23 @@ class Painter:
             settings = self._current_job().settings
             try:
                 with torch_threads(self.request.job.threads):
-                    return (yield from paint(self.model, loaded.stack, settings, matched=(loaded.match,)))
+                    out = self._stains_on_disk(loaded)
+                    painting = yield from paint(
+                        self.model, loaded.stack, settings, out=out, scratch=self.request.folder, matched=(loaded.match,)
+                    )
+                    return painting
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
             free_cache(str(settings.device))
             yield PaintUpdate(0.0, 1.0, message=self._shrink(loaded.stack, settings))
+
+    def _stains_on_disk(self, loaded: Loaded) -> npt.NDArray[np.float32] | None:
+        """Return an array in a file for the stains of a large field; None where they may be in memory."""
+        from napari_virtual_paint.painting.network_input import output_shape
+
+        shape = output_shape(loaded.stack, loaded.match, len(self.model.info.stains))
+        return file_backed_zeros(shape, self.request.folder) if 4 * prod(shape) > LARGE else None
 
     def _current_job(self) -> PlateJob:
         """Return the job, read again if its file was replaced: another process may have made the tile smaller."""

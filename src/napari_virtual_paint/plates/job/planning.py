@@ -13,6 +13,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models import Model, match, open_model
 from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.plates.job.field import LARGE
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.processes import openmp_threads
@@ -30,6 +31,7 @@ PROCESS = 450 << 20  # bytes of a process with torch in it, before it paints
 SMALLEST_TILE = 64  # pixels; a tile is not halved below this to fit a memory limit
 STAGED_TILE = 256
 """Tile of networks that normalize over the whole field; it is part of the job, since it determines which pixels are summed together."""
+SCORED_AT_ONCE = 1 << 24  # pixels of a plane beyond which scores are taken band by band
 LONG = 20.0  # seconds of painting above which several processes are worthwhile, each of which takes some seconds to import torch
 
 
@@ -140,9 +142,11 @@ def need(job: PlateJob, model: Model, stack: Stack) -> Need:
     found = match(model.info, stack, job.settings.channels)
     painting = memory_needed(model, stack, job.settings) if job.settings.device == "cpu" else 0
     inputs = _inputs(stack, found, len(job.stains))
+    inputs = inputs if inputs <= LARGE else 0  # else read as they are painted
     times, _, planes, height, width = stack.shape
     stains = 4 * len(job.stains) * times * (1 if found.mode == "window" else planes) * height * width
-    scoring = 8 * 8 * height * width
+    stains = stains if stains <= LARGE else 0  # else in a file
+    scoring = 8 * 8 * min(height * width, SCORED_AT_ONCE)
     return Need(painting + inputs + 2 * stains + scoring, inputs)
 
 
