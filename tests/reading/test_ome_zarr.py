@@ -87,10 +87,101 @@ def test_axes_in_another_order(tmp_path: Path) -> None:
     assert np.array_equal(stack.data.compute(), DATA[:1])
 
 
+def described(path: Path, axes: list, data: np.ndarray) -> Path:
+    """Write an OME-Zarr 0.4 with these axes in its metadata; None writes none."""
+    make(path, "0.4", "tczyx"[-data.ndim :], data=data)
+    file = attributes_file(path, "0.4")
+    values = json.loads(file.read_text())
+    values["multiscales"][0]["axes"] = axes
+    if axes is None:
+        del values["multiscales"][0]["axes"]
+    values.pop("omero")
+    file.write_text(json.dumps(values))
+    return path
+
+
 def test_an_unknown_axis(tmp_path: Path) -> None:
-    assert read(make(tmp_path / "a.zarr", "0.4", "cayx", data=DATA[0, :, :1])).shape == (1, 3, 1, 40, 50)
-    with pytest.raises(ReadError, match="axis 'a' is none of time"):
-        read(make(tmp_path / "b.zarr", "0.4", "cayx", data=DATA[0]))
+    axes = ["c", {"name": "angle", "type": "other"}, "y", "x"]
+    assert read(described(tmp_path / "a.zarr", axes, DATA[0, :, :1])).shape == (1, 3, 1, 40, 50)
+    with pytest.raises(ReadError, match="axis 'angle' is none of time"):
+        read(described(tmp_path / "b.zarr", axes, DATA[0]))
+
+
+@pytest.mark.parametrize(
+    ("axes", "order"),
+    [
+        ([{"name": "time", "type": "time"}, {"name": "channel", "type": "channel"}, "z", "y", "x"], "TCZYX"),
+        ([{"name": "A", "type": "time"}, {"name": "B", "type": "channel"}, *({"name": n, "type": "space"} for n in "CDE")], "TCZYX"),
+        (["Timepoints", "Wavelength", "Slices", "rows", "Columns"], "TCZYX"),
+        (["x", "y", "z", "c", "t"], "XYZCT"),
+        ([{"name": "c", "type": "space"}, {"name": "t", "type": "space"}, "y", "z", "x"], "CTYZX"),
+        (None, "TCZYX"),
+    ],
+    ids=["names", "types alone", "words", "backwards", "wrong types", "none"],
+)
+def test_axes_by_name_or_type_in_any_order(tmp_path: Path, axes: list, order: str) -> None:
+    stored = np.transpose(DATA, ["TCZYX".index(letter) for letter in order])
+    stack = read(described(tmp_path / "a.zarr", axes, stored))
+    assert np.array_equal(stack.data.compute(), DATA)
+
+
+def test_axes_that_contradict_the_metadata(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.zarr", "0.4", "zcyx", data=DATA[0].swapaxes(0, 1))
+    for agreed in ("ZCYX", "czyx", "TZCYX"):
+        assert np.array_equal(read(path, axes=agreed).data.compute(), DATA[:1])
+    for wrong in ("TCYX", "ZYX", "ZCXY"):
+        with pytest.raises(ReadError, match="contradicts"):
+            read(path, axes=wrong)
+
+
+def test_arrays_without_axes_are_named_by_the_user(tmp_path: Path) -> None:
+    path = described(tmp_path / "a.zarr", None, DATA[0])
+    with pytest.raises(ReadError, match=r"3 x 4 x 40 x 50 whose metadata states no axes; name them"):
+        read(path)
+    assert np.array_equal(read(path, axes="CZYX").data.compute(), DATA[:1])
+    with pytest.raises(ReadError, match="CYX names 3"):
+        read(path, axes="CYX")
+    with pytest.raises(ReadError, match="zarr array of 3 x 4 x 40 x 50"):
+        read(path / "0")
+    assert np.array_equal(read(path / "0", axes="CZYX").data.compute(), DATA[:1])
+
+
+@pytest.mark.parametrize(
+    ("stated", "version"),
+    [
+        ({"ome": {"version": "0.6.dev1", "multiscales": [{"datasets": [{"path": "0"}]}]}}, r"0\.6\.dev1"),
+        ({"ome": {"version": "1.0", "plate": {"wells": []}}}, r"1\.0"),
+        ({"ome": {"multiscales": [{"version": "0.12", "datasets": []}]}}, r"0\.12"),
+    ],
+)
+def test_a_version_to_come_is_named(tmp_path: Path, stated: dict, version: str) -> None:
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": stated}))
+    with pytest.raises(ReadError, match=f"it is OME-Zarr {version}, newer than 0.5") as error:
+        read(path)
+    assert "damaged" not in str(error.value)
+
+
+def test_wells_and_fields_that_are_not_there(tmp_path: Path) -> None:
+    plate = tmp_path / "plate.zarr"
+    for field in ("A/1/0", "B/2/0", "B/2/1"):
+        make(plate / field, "0.4", "cyx")
+    for name in ("", "A", "B"):
+        (plate / name / ".zgroup").write_text('{"zarr_format": 2}')
+    wells = [{"path": path} for path in ("A/1", "A/2", "B/2", "C/3")]
+    (plate / ".zattrs").write_text(json.dumps({"plate": {"wells": wells, "version": "0.4"}}))
+    for well, images in (("A/1", "0"), ("B/2", "012")):
+        listed = {"well": {"images": [{"path": image} for image in images]}}
+        (plate / well / ".zattrs").write_text(json.dumps(listed))
+    (plate / "A" / "2").mkdir()
+    assert scenes(plate) == ["A/1/0", "B/2/0", "B/2/1"]
+    stack = read(plate, scene="B/2/1")
+    assert stack.notes == ("plate.zarr: 3 of the wells and fields that its metadata lists are not there (A/2, B/2/2, C/3).",)
+    assert any("the first was read" in note for note in read(plate).notes)
+    (plate / ".zattrs").write_text(json.dumps({"plate": {"wells": [{"path": "C/3"}]}}))
+    with pytest.raises(ReadError, match="none of their images is there"):
+        read(plate)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

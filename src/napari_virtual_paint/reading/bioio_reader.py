@@ -1,4 +1,4 @@
-"""ND2, CZI and other formats of microscopes, through bioio, or aicsimageio where only that is installed."""
+"""ND2 and other formats of microscopes, through bioio, or aicsimageio where only that is installed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import numpy.typing as npt
 from dask.utils import SerializableLock
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.axes import agree
 from napari_virtual_paint.reading.lazy import GuardedArray
 from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.units import micrometres, seconds
-from napari_virtual_paint.stack import RGBA, PixelSize, Stack
+from napari_virtual_paint.stack import AXES, RGBA, PixelSize, Stack
 
 _MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")  # names that the libraries make up for channels that have none
 
@@ -37,10 +38,17 @@ class BioioImages:
         """Return the names of the images."""
         return [str(name) for name in self._image.scenes]
 
-    def read(self, index: int) -> Stack:
-        """Return one image, its pixels still in the file."""
+    def read(self, index: int, axes: str | None = None) -> Stack:
+        """Return one image, its pixels still in the file.
+
+        Raises `ReadError` if it has other axes than time, channel, z, y and x, or others than the ones given.
+        """
         image, path = self._image, self._path
         image.set_scene(index)
+        sizes = dict(zip(image.dims.order, image.dims.shape, strict=True))
+        more = [f"{axis} ({n})" for axis, n in sizes.items() if axis not in "TCZYXS" and n > 1]
+        if more:
+            raise ReadError(path, f"it has the axes {', '.join(more)}, more than time, channel, z, y and x; export one position of each")
         samples = 1
         if "S" in image.dims.order:
             pixels = image.get_image_dask_data("TCZYXS")
@@ -48,6 +56,7 @@ class BioioImages:
             pixels = da.moveaxis(pixels, 5, 2).reshape((t, c * samples, z, y, x))
         else:
             pixels = image.get_image_dask_data("TCZYX")
+        agree(axes, AXES, pixels.shape, path)
         data = GuardedArray(_SerialCompute(pixels), pixels.shape, pixels.dtype, path).lazy(pixels.chunks)
         rgb = samples in (3, 4) and data.shape[1] == samples
         return Stack(

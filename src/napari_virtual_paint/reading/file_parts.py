@@ -46,15 +46,23 @@ def with_place(place: Place, use: Callable[[Path | FilePart], T]) -> T:
     return with_copy(place, use) if isinstance(place, Remote) else use(place)
 
 
-def read_place(place: Path | FilePart) -> Stack:
+def read_place(place: Path | FilePart, axes: str | None = None) -> Stack:
     """Return the image of a file, or of a part of one.
 
-    Raises `ReadError` if it can't be read, or has no such part.
+    Parameters
+    ----------
+    axes
+        What the user says the axes of the file's array are.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read, or has no such part.
     """
     if not isinstance(place, FilePart):
-        return read_file(place)
+        return read_file(place, axes=axes)
     path = Path(str(place.path))
-    stack = read_file(path, scene=place.series)
+    stack = read_file(path, scene=place.series, axes=axes)
     if place.frame is None:
         return stack
     t, c, z = _position(path, place.frame, place.series, stack)

@@ -19,7 +19,17 @@ from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import filename_patterns
 from napari_virtual_paint.reading.file_parts import FilePart, Place, is_remote_place, read_place, with_place
-from napari_virtual_paint.reading.formats import SUFFIXES, OpenFile, Source, open_file
+from napari_virtual_paint.reading.formats import (
+    COMPANION,
+    SUFFIXES,
+    TIFF,
+    OpenFile,
+    Source,
+    is_hidden,
+    is_image_name,
+    literal_part,
+    open_file,
+)
 from napari_virtual_paint.reading.instrument_names import NameParts
 from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.name_words import is_projection
@@ -42,6 +52,8 @@ class FileSeries:
         What the user named; errors name it.
     pattern
         What the names of the files mean; guessed where it is None.
+    axes
+        What the user says the axes of each file are.
 
     Raises
     ------
@@ -49,8 +61,8 @@ class FileSeries:
         If the names can't be understood, or two files are the same plane.
     """
 
-    def __init__(self, files: Sequence[Path], path: Source, pattern: str | None) -> None:
-        self._path = path
+    def __init__(self, files: Sequence[Path], path: Source, pattern: str | None, axes: str | None = None) -> None:
+        self._path, self._axes = path, axes
         self._scenes = _group_by_scene(files, path, pattern)
 
     def scenes(self) -> list[str]:
@@ -70,26 +82,38 @@ class FileSeries:
                 f"it holds {len(names)} wells or fields ({shown}); choose one with scene={names[0]!r}, or name only its files",
             )
         if isinstance(scene, str) and scene in self._scenes:
-            return join_files(self._scenes[scene], self._path)
+            return join_files(self._scenes[scene], self._path, self._axes)
         if not isinstance(scene, str) or scene.isdigit():
             index = int(scene or 0)
             if 0 <= index < len(names):
-                return join_files(self._scenes[names[index]], self._path)
+                return join_files(self._scenes[names[index]], self._path, self._axes)
         raise ReadError(self._path, f"it has no scene {scene!r}; there are {shown}")
 
 
 @contextlib.contextmanager
-def open_series(path: Source, pattern: str | None) -> Iterator[OpenFile | FileSeries]:
-    """Open a folder, a glob or a sequence of files; a single file is opened as such.
+def open_series(path: Source, pattern: str | None, axes: str | None = None) -> Iterator[OpenFile | FileSeries]:
+    """Open a folder, a glob or a sequence of files; a single file, and the files of one OME-TIFF set, are opened as such.
 
     Raises `ReadError` if there is no image, or the names of the files can't be understood.
     """
     files = image_files(path, pattern)
-    if len(files) == 1 and pattern is None:
-        with open_file(files[0]) as file:
+    single = files[0] if len(files) == 1 else _set_of(files)
+    if single is not None and pattern is None:
+        with open_file(single, axes) as file:
             yield file
     else:
-        yield FileSeries(files, path, pattern)
+        yield FileSeries(files, path, pattern, axes)
+
+
+def _set_of(files: Sequence[Path]) -> Path | None:
+    """Return the file that opens all of them, if they are one OME-TIFF set: their companion file, or else the first of them."""
+    if not files or not all(file.suffix.casefold() in TIFF for file in files) or len({file.parent for file in files}) > 1:
+        return None
+    from napari_virtual_paint.reading.tiff.ome_set import members
+
+    companions = [file for file in files[0].parent.iterdir() if file.name.casefold().endswith(COMPANION) and not is_hidden(file.name)]
+    wanted = {file.resolve() for file in files}
+    return next((file for file in (*companions, files[0]) if wanted <= {each.resolve() for each in members(file.absolute())}), None)
 
 
 def image_files(path: Source, pattern: str | None) -> list[Path]:
@@ -112,20 +136,24 @@ def list_images(path: Path, depth: int = 0) -> list[Path]:
     Raises `ReadError` if there is none.
     """
     folder = path.expanduser()
-    if folder.is_dir():
-        files = [file for file in folder.glob("*/" * depth + "*") if _is_image(file)]
-    else:
-        files = [Path(name) for name in glob.glob(str(folder)) if _is_image(Path(name))]  # noqa: PTH207 - the folder may be a pattern too
+    names = (str(entry) for entry in folder.glob("*/" * depth + "*")) if folder.is_dir() else matching(folder)
+    files = [Path(name) for name in names if _is_image(Path(name))]
     if not files:
         raise ReadError(path, _NOTHING.format("has no image in it" if folder.is_dir() else "matches no image"))
     return files
 
 
+def matching(pattern: Path) -> list[str]:
+    """Return the paths that a glob matches; a folder that is there is taken as it is called, whatever its name."""
+    folder, rest = literal_part(pattern)
+    return glob.glob(str(Path(glob.escape(str(folder)), *rest)))  # noqa: PTH207 - the folder may be a pattern too
+
+
 def _is_image(file: Path) -> bool:
     """Return whether a file in a folder is an image; microscopes' small previews are not."""
-    if file.name.startswith(".") or "thumb" in file.stem.lower():
+    if is_hidden(file.name) or "thumb" in file.stem.lower():
         return False
-    return is_zarr(file) if file.is_dir() else file.suffix.lower() in SUFFIXES
+    return is_zarr(file) if file.is_dir() else is_image_name(file.name) and not file.name.casefold().endswith(COMPANION)
 
 
 def _stem(file: Path) -> str:
@@ -199,7 +227,7 @@ def names_below(files: Sequence[Path]) -> list[str]:
     return ["/".join((*file.parts[depth:-1], _stem(file))) if depth else _stem(file) for file in files]
 
 
-def join_files(files: Mapping[Position, Place], path: Source | Place) -> Stack:
+def join_files(files: Mapping[Position, Place], path: Source | Place, axes: str | None = None) -> Stack:
     """Return the image whose planes are in these files; remote ones are fetched when their pixels are used.
 
     Parameters
@@ -208,25 +236,27 @@ def join_files(files: Mapping[Position, Place], path: Source | Place) -> Stack:
         Position -> file.
     path
         The file, folder or URL that becomes the source of the stack; of a sequence, the folder of its first file does.
+    axes
+        What the user says the axes of each file are.
 
     Raises
     ------
     ReadError
         If a plane is missing, or the files differ in shape or type.
     """
-    axes = [sorted({position[i] for position in files}, key=filename_patterns.natural) for i in range(len(_JOINED))]
-    for position in itertools.product(*axes):
+    order = [sorted({position[i] for position in files}, key=filename_patterns.natural) for i in range(len(_JOINED))]
+    for position in itertools.product(*order):
         if position not in files:
             missing = ", ".join(f"{key} {value}" for key, value in zip(_JOINED, position, strict=True) if value)
             raise ReadError(
                 path, f"there is no file for {missing}, and an image needs all its planes; copy the missing file, or name only the others"
             )
     single = isinstance(path, str | os.PathLike | Remote | FilePart)
-    planes = JoinedPlanes(str(path if single else next(iter(files.values())).parent), files, axes)  # type: ignore[union-attr]
+    planes = JoinedPlanes(str(path if single else next(iter(files.values())).parent), files, order, axes)  # type: ignore[union-attr]
     names = planes.first.channels
-    if axes[1] != [""]:
-        names = _channel_names(axes[1], planes)
-    return replace(planes.first, data=lazy_array(planes), channels=names, source=planes.path, rgb=planes.first.rgb and len(axes[1]) == 1)
+    if order[1] != [""]:
+        names = _channel_names(order[1], planes)
+    return replace(planes.first, data=lazy_array(planes), channels=names, source=planes.path, rgb=planes.first.rgb and len(order[1]) == 1)
 
 
 def _channel_names(tokens: list[str], planes: JoinedPlanes) -> tuple[str, ...] | None:
@@ -240,20 +270,20 @@ def _channel_names(tokens: list[str], planes: JoinedPlanes) -> tuple[str, ...] |
 class JoinedPlanes:
     """Planes that are in many files; see `join_files`."""
 
-    def __init__(self, path: str, files: Mapping[Position, Place], axes: list[list[str]]) -> None:
+    def __init__(self, path: str, files: Mapping[Position, Place], order: list[list[str]], axes: str | None = None) -> None:
         self.path = path
-        self._files, self._axes = files, axes
+        self._files, self._axes, self._letters = files, order, axes
         self._cached = lru_cache(maxsize=8)(self._read)
-        self.first = self._with_file(tuple(axis[0] for axis in axes), read_place)
+        self.first = self._with_file(tuple(axis[0] for axis in order), self._open)
         t, c, z, y, x = self.first.shape
-        for own, axis, letter in zip((t, c, z), axes, ("time points", "channels", "z-planes"), strict=True):
+        for own, axis, letter in zip((t, c, z), order, ("time points", "channels", "z-planes"), strict=True):
             if own > 1 and len(axis) > 1:
                 content = "is a colour picture" if letter == "channels" and self.first.rgb else f"holds {own} {letter} itself"
                 raise ReadError(
                     self.first.source, f"it {content}, so it can't be joined with others along the same axis; open the files one by one"
                 )
         self.samples = c
-        self.shape = (t * len(axes[0]), c * len(axes[1]), z * len(axes[2]), y, x)
+        self.shape = (t * len(order[0]), c * len(order[1]), z * len(order[2]), y, x)
         self.dtype, self.block = self.first.dtype, (y, x)
         self.checked = len(files) <= _CHECKED and not any(map(is_remote_place, files.values()))
         if self.checked:
@@ -262,15 +292,19 @@ class JoinedPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the paths, which are opened again in the other process."""
-        return JoinedPlanes, (self.path, self._files, self._axes)
+        return JoinedPlanes, (self.path, self._files, self._axes, self._letters)
 
     def _with_file(self, position: Position, use: Callable[[Path | FilePart], T]) -> T:
         """Call a function with the file at a position, or with a fetched copy of a remote one."""
         return with_place(self._files[position], use)
 
+    def _open(self, path: Path | FilePart) -> Stack:
+        """Return the stack of one file."""
+        return read_place(path, self._letters)
+
     def _read(self, path: Path | FilePart) -> Stack:
         """Return the stack of one file, which must have the shape and type of the first."""
-        stack = read_place(path)
+        stack = self._open(path)
         if (stack.shape, stack.dtype) != (self.first.shape, self.first.dtype):
             raise ReadError(
                 stack.source,

@@ -6,10 +6,12 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.kinds import TIFF_HEADS, other_kind, read_head
 from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.stack import Stack
@@ -21,7 +23,27 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
 VENDOR = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld")
 SUFFIXES = TIFF + PICTURES + VENDOR
 """Suffixes of image files; a file with another one is read if its content is a TIFF, or if bioio reads it."""
+COMPANION = ".companion.ome"  # what the name of a file ends in that holds the OME-XML of several TIFFs
+ZIPPED = (".ozx", ".zarr.zip")  # what the name of a file ends in that is a zipped OME-Zarr
 PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")  # suffixes of the files in which microscopes list the images of a plate
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is read as an image; the hidden files and notes that systems leave beside images are not."""
+    low = name.casefold()
+    return not is_hidden(low) and (low.endswith((*ZIPPED, COMPANION)) or Path(low).suffix in SUFFIXES)
+
+
+def literal_part(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the longest part of a path that is a folder, and the parts below it, which may be a pattern."""
+    parts = path.parts
+    there = next((i for i in range(len(parts) - 1, 0, -1) if Path(*parts[:i]).is_dir()), 0)
+    return Path(*parts[:there]), parts[there:]
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name is one of the files that systems leave beside images (``._a.tif``, ``.DS_Store``, ``Thumbs.db``)."""
+    return name.startswith(".") or name.casefold() in ("thumbs.db", "desktop.ini")
 
 
 class Images(Protocol):
@@ -30,8 +52,14 @@ class Images(Protocol):
     def scenes(self) -> list[str]:
         """Return the names of the images."""
 
-    def read(self, index: int) -> Stack:
-        """Return one image, its pixels still in the file."""
+    def read(self, index: int, axes: str | None = None) -> Stack:
+        """Return one image, its pixels still in the file.
+
+        Parameters
+        ----------
+        axes
+            What the user says its axes are (`axes.parse_axes`); it must agree with what the file states.
+        """
 
 
 class OpenFile:
@@ -41,10 +69,12 @@ class OpenFile:
     ----------
     path
         The file that errors name.
+    axes
+        What the user says the axes of its arrays are.
     """
 
-    def __init__(self, path: object, images: Images) -> None:
-        self._path, self._images = path, images
+    def __init__(self, path: object, images: Images, axes: str | None = None) -> None:
+        self._path, self._images, self._axes = path, images, axes
 
     def scenes(self) -> list[str]:
         """Return the names of the images."""
@@ -53,15 +83,20 @@ class OpenFile:
     def read(self, scene: int | str | None = None) -> Stack:
         """Return one image; the first where no scene is given.
 
-        Raises `ReadError` if there is no such scene, or its pixels are no intensities.
+        Raises `ReadError` if there is no such scene, its pixels are no intensities, or its axes are others than the ones given.
         """
-        stack = self._images.read(self._index(scene))
+        stack = self._images.read(self._index(scene), self._axes)
         if stack.dtype.kind not in "buif":
             raise ReadError(
                 stack.source, f"its pixels are {stack.dtype}, which is no intensity; save the magnitude or the phase as numbers"
             )
         if 0 in stack.shape:
             raise ReadError(stack.source, f"it has no pixels (shape {stack.shape})")
+        names = self.scenes() if scene is None else []
+        if len(names) > 1:
+            shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+            note = f"{Path(str(self._path)).name} holds {len(names)} images ({shown}); the first was read."
+            stack = replace(stack, notes=(*stack.notes, note))
         return stack
 
     def _index(self, scene: int | str | None) -> int:
@@ -80,7 +115,7 @@ class OpenFile:
 
 
 @contextlib.contextmanager
-def open_file(path: Path) -> Iterator[OpenFile]:
+def open_file(path: Path, axes: str | None = None) -> Iterator[OpenFile]:
     """Open one file or one OME-Zarr; safe in any thread.
 
     Raises `ReadError` if it can't be read; so do failures of the body, which are errors of decoding.
@@ -88,12 +123,12 @@ def open_file(path: Path) -> Iterator[OpenFile]:
     with as_read_errors(path):
         path = path.expanduser().absolute()
         with contextlib.ExitStack() as files:
-            yield OpenFile(path, _images_of(path)(str(path), files))
+            yield OpenFile(path, _images_of(path)(str(path), files), axes)
 
 
-def read_file(path: Path, scene: int | str | None = None) -> Stack:
+def read_file(path: Path, scene: int | str | None = None, axes: str | None = None) -> Stack:
     """Read one file or one OME-Zarr; unlike `reading.read`, it does not touch the warning filters, so any thread may call it."""
-    with open_file(path) as file:
+    with open_file(path, axes) as file:
         return file.read(scene)
 
 
@@ -107,30 +142,42 @@ def _images_of(path: Path) -> Callable[[str, contextlib.ExitStack], Images]:
         return ZarrImages
     if not stat.S_ISREG(mode):
         raise ReadError(path, "it is neither a file nor a folder (a pipe or device); give an image file")
-    if suffix in TIFF:
+    if suffix in TIFF or path.name.casefold().endswith(COMPANION):
         from napari_virtual_paint.reading.tiff.reader import TiffImages
 
         return TiffImages
+    head = read_head(path)
+    if not head:
+        raise ReadError(path, "it is empty (0 bytes); copy it again")
+    if head.startswith(b"PK\x03\x04"):
+        from napari_virtual_paint.reading.zip_store import is_zipped_zarr
+
+        if is_zipped_zarr(path):
+            from napari_virtual_paint.reading.ome_zarr import ZarrImages
+
+            return ZarrImages
+    other = other_kind(path, head)
+    if other is not None:
+        raise ReadError(path, f"it is {other}, not an image that can be read")
     if suffix in PICTURES:
         from napari_virtual_paint.reading.pictures import PictureImages
 
         return PictureImages
-    with path.open("rb") as file:
-        head = file.read(4)
-    if not head:
-        raise ReadError(path, "it is empty (0 bytes); copy it again")
-    if suffix not in VENDOR:
-        from napari_virtual_paint.reading.tiff.planes import is_tiff
+    if suffix not in VENDOR and head.startswith(TIFF_HEADS):
         from napari_virtual_paint.reading.tiff.reader import TiffImages
 
         # TIFFs of slide scanners have suffixes of their own, and some files have none.
-        if is_tiff(head):
-            return TiffImages
+        return TiffImages
     if suffix == ".lif":
         check_installed("liffile", extra="formats", purpose="LIF", path=path)
         from napari_virtual_paint.reading.lif import LifImages
 
         return LifImages
+    if suffix == ".czi":
+        check_installed("aicspylibczi", extra="formats", purpose="CZI", path=path)
+        from napari_virtual_paint.reading.czi import CziImages
+
+        return CziImages
     from napari_virtual_paint.reading.bioio_reader import BioioImages
 
     return BioioImages

@@ -33,12 +33,20 @@ def parse_ome(xml: str) -> list[ImageMetadata]:
     xml.etree.ElementTree.ParseError
         If the text is no XML.
     """
-    if "<!ENTITY" in xml:
-        raise ET.ParseError("OME-XML with entities is refused")
-    root = ET.fromstring(xml)  # noqa: S314 - entities, by which XML can do harm, are refused above
+    root = parse_xml(xml)
     notes = {note.get("ID"): note for note in root.iter() if _tag(note) == "CommentAnnotation" and note.get("Namespace") == PROVENANCE}
     images = [image for image in root if _tag(image) == "Image"]
     return [_image(image, pixels, notes) for image in images for pixels in _children(image, "Pixels")]
+
+
+def parse_xml(xml: str) -> ET.Element:
+    """Return the root of XML in an image file.
+
+    Raises `xml.etree.ElementTree.ParseError` if it is no XML, or has entities, by which XML can do harm.
+    """
+    if "<!ENTITY" in xml:
+        raise ET.ParseError("XML with entities is refused")
+    return ET.fromstring(xml)  # noqa: S314 - entities are refused above
 
 
 def _image(image: ET.Element, pixels: ET.Element, notes: Mapping[str | None, ET.Element]) -> ImageMetadata:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.axes import named
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint, lazy_array
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import RGBA, Stack
@@ -65,13 +66,18 @@ class PictureImages:
         """Return the one name, ``0``."""
         return ["0"]
 
-    def read(self, index: int) -> Stack:
+    def read(self, index: int, axes: str | None = None) -> Stack:
         """Return the picture, a channel for each colour.
 
-        Raises `ReadError` if it is empty or too large to be decoded at once.
+        Raises `ReadError` if it is empty, too large to be decoded at once, or has more or fewer axes than the ones given.
         """
         planes = PicturePlanes(self._path)
-        return Stack(lazy_array(planes), channels=_NAMES.get(planes.samples), source=self._path, rgb=planes.samples in (3, 4))
+        stack = Stack(lazy_array(planes), channels=_NAMES.get(planes.samples), source=self._path, rgb=planes.samples in (3, 4))
+        stored = "YX" if planes.samples == 1 else "YXS"
+        if axes is None or axes == stored:
+            return stack
+        pixels = stack.data[0, 0, 0] if planes.samples == 1 else stack.data[0, :, 0].transpose(1, 2, 0)
+        return named(stack, pixels, axes)
 
 
 def _is_deep_colour_png(path: str) -> bool:

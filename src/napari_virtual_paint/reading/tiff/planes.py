@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,12 @@ import numpy.typing as npt
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.formats import COMPANION
+from napari_virtual_paint.reading.kinds import HEAD, TIFF_HEADS, image_kind, other_kind
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint
 from napari_virtual_paint.reading.silence import mute_logs
+from napari_virtual_paint.reading.tiff.imagej_counts import correct_counts
+from napari_virtual_paint.reading.tiff.ome_set import first_tiff, read_companion, resolve
 from napari_virtual_paint.reading.tiff.photometry import JPEG, Photometry, photometry_of
 from napari_virtual_paint.runtime.extras import require
 
@@ -27,14 +32,6 @@ _LIBTIFF = (2, 3, 4, 6)
 """Fax compressions, which not every tifffile knows, and the JPEG of TIFF 6.0, which only libtiff decodes as its writers meant it."""
 _GROWTH = 1100  # no deflate or LZW stream grows more than this many times when it is decoded
 _LARGE = 256 * 2**20  # bytes that may be decoded at once, however small the file
-_MAGIC = {
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"PK": "a ZIP archive",
-    b"GIF8": "a GIF picture",
-    b"%PDF": "a PDF",
-}
-"""First bytes of files that are often misnamed as TIFF."""
 
 
 class TiffPlanes:
@@ -48,19 +45,24 @@ class TiffPlanes:
         Letters of the leading axes (those that count pages), out of T, C and Z.
     photometry
         How stored values become intensities.
+    path
+        The file that errors name: the TIFF, or its companion.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lengths: tuple[int, ...], photometry: Photometry) -> None:
-        self.path = str(tif.filehandle.path)
+    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lengths: tuple[int, ...], photometry: Photometry, path: str) -> None:
+        self.path = path
+        self._file = str(tif.filehandle.path)
         self.photometry = photometry
         series = tif.series[scene]
         self._tif, self._scene, self._series, self._page = tif, scene, series, series.keyframe
         self._lengths = dict(zip(axes, lengths, strict=True))
         self._strides = {axis: math.prod(lengths[i + 1 :]) for i, axis in enumerate(axes)}
+        self.axes = axes
         self._lock = threading.RLock()
-        self._fingerprint = fingerprint(self.path)
-        self._offset: int | None = None if series.is_multifile else series.dataoffset
+        self._fingerprint = fingerprint(self._file)
         page = self._page
+        self._elsewhere = series.is_multifile or str(page.parent.filehandle.path) != self._file  # in other files of a set
+        self._offset: int | None = None if self._elsewhere else series.dataoffset
         height, width = photometry.swap((int(page.imagelength), int(page.imagewidth)))
         self.samples = int(page.samplesperpixel)
         self.shape = (self._lengths.get("T", 1), self._lengths.get("C", 1) * self.samples, self._lengths.get("Z", 1), height, width)
@@ -70,7 +72,7 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the path and the series, which are opened again in the other process."""
-        return open_planes, (self.path, self._scene)
+        return open_planes, (self.path, self._scene, self.axes)
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane, as intensities the right way up."""
@@ -82,7 +84,7 @@ class TiffPlanes:
         """Return (samples, rows, columns) of a page as stored."""
         if self._offset is not None:
             return self._contiguous(self._offset + number * int(self._page.nbytes), rows, columns)
-        if self._page.compression in _LIBTIFF and self._fingerprint[0] <= _LARGE:
+        if self._page.compression in _LIBTIFF and not self._elsewhere and self._fingerprint[0] <= _LARGE:
             return self._by_libtiff(number)[:, rows, columns]
         segments = self._segments(rows, columns)
         keyframe, data, options = self._encoded(number, segments)
@@ -101,8 +103,8 @@ class TiffPlanes:
         contig = 1 if planar else self.samples
         row = int(page.imagewidth) * contig * dtype.itemsize
         bands = []
-        check_unchanged(self.path, self._fingerprint)
-        with Path(self.path).open("rb") as file:
+        check_unchanged(self._file, self._fingerprint)
+        with Path(self._file).open("rb") as file:
             for sample in range(self.samples if planar else 1):
                 file.seek(offset + (sample * int(page.imagelength) + rows.start) * row)
                 count = (rows.stop - rows.start) * row
@@ -116,10 +118,10 @@ class TiffPlanes:
     def _by_libtiff(self, number: int) -> npt.NDArray[Any]:
         """Return a whole page (samples, rows, columns) decoded by libtiff."""
         with self._lock, _reopened(self._tif.filehandle):
-            check_unchanged(self.path, self._fingerprint)
+            check_unchanged(self._file, self._fingerprint)
             index = self._series.pages[number].index
         codecs = require("imagecodecs", extra="formats", purpose="its compression", path=self.path)
-        pixels = np.asarray(codecs.tiff_decode(Path(self.path).read_bytes(), index=index))
+        pixels = np.asarray(codecs.tiff_decode(Path(self._file).read_bytes(), index=index))
         size = self.photometry.swap((self.shape[3], self.shape[4]))
         if pixels.shape not in ((*size, self.samples), size) or pixels.dtype != self.dtype:
             raise ReadError(
@@ -131,7 +133,7 @@ class TiffPlanes:
         """Return a page's keyframe, its encoded segments and what decoding them needs; the file is open only here."""
         main = self._tif.filehandle
         with self._lock, _reopened(main):
-            check_unchanged(self.path, self._fingerprint)
+            check_unchanged(self._file, self._fingerprint)
             page = self._series.pages[number]
             if page is None:
                 raise ReadError(self.path, f"plane {number} is missing; keep all files of the set in one folder")
@@ -174,7 +176,8 @@ class TiffPlanes:
         """Raise a `ReadError` where the header claims more pixels than the file can hold."""
         size, page = self._fingerprint[0], self._page
         height, width = _block(page, False)
-        pieces = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
+        separate = self.samples if page.planarconfig == 2 else 1
+        pieces = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width) * separate
         piece = height * width * page.dtype.itemsize * (self.samples if page.planarconfig == 1 else 1)
         end = (self._offset or 0) + int(page.nbytes) * (math.prod(self._lengths.values()) if self._offset is not None else 1)
         uncompressed = self._offset is not None or (page.compression == 1 and page.is_contiguous and page.bitspersample % 8 == 0)
@@ -221,31 +224,51 @@ def _paste(out: npt.NDArray[Any], pixels: npt.NDArray[Any], where: Any, top: int
     target[:, y0 - top : y1 - top, x0 - left : x1 - left] = piece[:, y0 - row : y1 - row, x0 - column : x1 - column]
 
 
-def open_planes(path: str, scene: int) -> TiffPlanes:
+def open_planes(path: str, scene: int, axes: str) -> TiffPlanes:
     """Return the planes of one series (module-level, so that a pickled array can call it)."""
-    with open_tiff_file(path) as tif:
-        return planes_of(tif, scene)
+    with open_tiff_file(path) as (tif, _):
+        return planes_of(tif, scene, path, axes)
 
 
 @contextlib.contextmanager
-def open_tiff_file(path: str) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF file and check that it has a page and was not cut off.
+def open_tiff_file(path: str) -> Iterator[tuple[tifffile.TiffFile, tuple[str, ...]]]:
+    """Open a TIFF file, or the first of those that a companion file names; check that it has a page and was not cut off.
 
-    Raises `ReadError` if it is no TIFF, has no page, or ends before its last page.
+    Yields
+    ------
+    The file, its metadata as its writer meant it (see `ome_set` and `imagej_counts`), and what the user should know.
+
+    Raises
+    ------
+    ReadError
+        If it is no TIFF, has no page, ends before its last page, or belongs to a set of which files are missing.
     """
+    companion = path.casefold().endswith(COMPANION)
+    file = str(first_tiff(Path(path))) if companion else path
     with mute_logs():  # again, since importing tifffile has made new loggers
         try:
-            tif = tifffile.TiffFile(path)
+            tif = tifffile.TiffFile(file)
         except Exception:
-            with Path(path).open("rb") as file:
-                _check_signature(path, file)
+            with Path(file).open("rb") as stream:
+                _check_signature(file, stream)
             raise
-        with tif:
-            _check_signature(path, tif.filehandle)
+        with contextlib.ExitStack() as files:
+            files.enter_context(tif)
+            _check_signature(file, tif.filehandle)
             if not len(tif.pages):
                 raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
-            _check_last_page(tif, path)
-            yield tif
+            _check_last_page(tif, file)
+            notes: tuple[str, ...] = ()
+            if tif.is_ome or companion:
+                with contextlib.suppress(ET.ParseError):
+                    found = resolve(read_companion(Path(path)) if companion else tif.pages[0].description, Path(file), len(tif.pages))
+                    notes = found.notes
+                    xml = found.xml or (read_companion(Path(path)) if companion else None)
+                    if xml is not None:
+                        tif = files.enter_context(tifffile.TiffFile(file, omexml=xml))
+            elif tif.is_imagej:
+                notes = correct_counts(tif, path)
+            yield tif, notes
 
 
 def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
@@ -262,26 +285,29 @@ def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
 def _check_signature(path: str, file: Any) -> None:
     """Raise a `ReadError` if an open file is no TIFF; it says what the file is instead."""
     file.seek(0)
-    head = file.read(64)
+    head = file.read(HEAD)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
-    if not is_tiff(head):
-        text = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
-        kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text" if text else "not one")
+    if not head.startswith(TIFF_HEADS):
+        kind = image_kind(head) or other_kind(path, head) or "not one"
         raise ReadError(path, f"it is called a TIFF but is {kind}; check its name and where it came from")
 
 
-def is_tiff(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a TIFF or BigTIFF."""
-    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def planes_of(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
+def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = None) -> TiffPlanes:
     """Return the planes of one series of an open file.
 
-    Raises `ReadError` if its pixels are of a kind that can't be read, or its description contradicts its pages.
+    Parameters
+    ----------
+    path
+        The file that errors name.
+    axes
+        Letters of the leading axes, which count pages, out of T, C and Z; those of the file where None.
+
+    Raises
+    ------
+    ReadError
+        If its pixels are of a kind that can't be read, or its description contradicts its pages.
     """
-    path = str(tif.filehandle.path)
     series = tif.series[scene]
     page = series.keyframe
     if page.dtype is None or not series.shape or 0 in series.shape:
@@ -293,12 +319,17 @@ def planes_of(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
         raise ReadError(
             path, f"its description says {series.shape} ({series.axes}) but its pages are {page.shape} ({page.axes}); it is damaged"
         )
-    lead, axes = series.shape[:-depth], series.axes[:-depth]
-    plain = not _PROGRAMS & set(tif.flags)
-    return TiffPlanes(tif, scene, _name_axes(axes, tuple(lead), path), tuple(lead), photometry_of(page, plain, path))
+    lead = tuple(series.shape[:-depth])
+    axes = axes or name_axes(series.axes[:-depth], lead, path)
+    return TiffPlanes(tif, scene, axes, lead, photometry_of(page, is_plain(tif), path), path)
 
 
-def _name_axes(axes: str, lengths: tuple[int, ...], path: str) -> str:
+def is_plain(tif: tifffile.TiffFile) -> bool:
+    """Return whether a file is by no known microscope or program, and so a picture or an array."""
+    return not _PROGRAMS & set(tif.flags)
+
+
+def name_axes(axes: str, lengths: tuple[int, ...], path: str) -> str:
     """Return the leading axes in the letters T, C and Z; an unnamed one becomes the innermost of Z, C and T that is free."""
     free = [letter for letter in "ZCT" if letter not in axes]
     named = ""

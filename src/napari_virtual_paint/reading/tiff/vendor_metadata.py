@@ -29,9 +29,9 @@ def imagej_metadata(tif: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -
     unit = str(values.get("unit") or "")
     page = tif.pages[0]
     size = PixelSize(
-        z=micrometres(values.get("spacing"), unit),
+        z=micrometres(values.get("spacing"), str(values.get("zunit") or unit)),
         y=micrometres(_resolution(page, "YResolution"), str(values.get("yunit") or unit)),
-        x=micrometres(_resolution(page, "XResolution"), unit),
+        x=micrometres(_resolution(page, "XResolution"), str(values.get("xunit") or unit)),
     )
     interval = seconds(values.get("finterval"), str(values.get("tunit") or "s"))
     return ImageMetadata(channels=_labels(values.get("Labels"), axes, shape), pixel_size=size, time_interval=interval)
