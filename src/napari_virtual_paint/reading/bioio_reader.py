@@ -20,6 +20,7 @@ from napari_virtual_paint.reading.axes import agree
 from napari_virtual_paint.reading.lazy import GuardedArray
 from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.runtime.file_kind import file_kind
 from napari_virtual_paint.stack import AXES, RGBA, PixelSize, Stack
 
 _MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")  # names that the libraries make up for channels that have none
@@ -96,10 +97,10 @@ def _open(path: str) -> Any:
         if type(error).__name__ != "UnsupportedFileFormatError":
             raise
         suffix = Path(path).suffix or "without a suffix"
+        kind = file_kind(Path(path))
+        what = f"it is {kind.words}, which no" if kind is not None else f"it is damaged, or of a kind ({suffix}) that no"
         raise ReadError(
-            path,
-            f"no installed library reads this file ({suffix}): it is damaged, or its bioio plugin is missing;"
-            " install the plugin, or export the image as OME-TIFF or OME-Zarr",
+            path, f"{what} installed library reads; install the bioio plugin for it, or export it as OME-TIFF or OME-Zarr"
         ) from error
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.kinds import TIFF_HEADS, other_kind, read_head
 from napari_virtual_paint.reading.lazy import as_read_errors
+from napari_virtual_paint.reading.zip_store import is_zipped_zarr
 from napari_virtual_paint.runtime.extras import check_installed
+from napari_virtual_paint.runtime.file_kind import FileKind, file_kind
 from napari_virtual_paint.stack import Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -25,6 +26,18 @@ SUFFIXES = TIFF + PICTURES + VENDOR
 """Suffixes of image files; a file with another one is read if its content is a TIFF, or if bioio reads it."""
 COMPANION = ".companion.ome"  # what the name of a file ends in that holds the OME-XML of several TIFFs
 ZIPPED = (".ozx", ".zarr.zip")  # what the name of a file ends in that is a zipped OME-Zarr
+_IMAGES = ("tiff", "png", "jpeg", "gif", "bmp", "webp", "jpeg2000", "czi", "nd2", "lif")
+_PERHAPS = ("dicom", "nifti", "mrc", "nrrd", "ics", "fits", "ole", "avi", "mp4", "matroska")
+"""Keys of `file_kind` of what is read here, and of what bioio reads where its plugin is installed."""
+_TEXTS = (".pgm", ".ppm", ".oif")  # suffixes of images that may be text
+_OF_SUFFIX = {
+    **dict.fromkeys(PICTURES, ("png", "jpeg", "gif", "bmp", "webp", "jpeg2000")),
+    ".czi": ("czi",),
+    ".lif": ("lif",),
+    ".nd2": ("nd2", "jpeg2000"),
+    ".ims": ("hdf5",),
+}
+"""Suffix -> keys of `file_kind` of the files that have it."""
 PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")  # suffixes of the files in which microscopes list the images of a plate
 
 
@@ -146,24 +159,19 @@ def _images_of(path: Path) -> Callable[[str, contextlib.ExitStack], Images]:
         from napari_virtual_paint.reading.tiff.reader import TiffImages
 
         return TiffImages
-    head = read_head(path)
-    if not head:
+    if not path.stat().st_size:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
-    if head.startswith(b"PK\x03\x04"):
-        from napari_virtual_paint.reading.zip_store import is_zipped_zarr
+    if is_zipped_zarr(path):
+        from napari_virtual_paint.reading.ome_zarr import ZarrImages
 
-        if is_zipped_zarr(path):
-            from napari_virtual_paint.reading.ome_zarr import ZarrImages
-
-            return ZarrImages
-    other = other_kind(path, head)
-    if other is not None:
-        raise ReadError(path, f"it is {other}, not an image that can be read")
+        return ZarrImages
+    kind = file_kind(path)
+    _check_kind(path, kind, suffix)
     if suffix in PICTURES:
         from napari_virtual_paint.reading.pictures import PictureImages
 
         return PictureImages
-    if suffix not in VENDOR and head.startswith(TIFF_HEADS):
+    if suffix not in VENDOR and kind is not None and kind.key == "tiff":
         from napari_virtual_paint.reading.tiff.reader import TiffImages
 
         # TIFFs of slide scanners have suffixes of their own, and some files have none.
@@ -181,3 +189,14 @@ def _images_of(path: Path) -> Callable[[str, contextlib.ExitStack], Images]:
     from napari_virtual_paint.reading.bioio_reader import BioioImages
 
     return BioioImages
+
+
+def _check_kind(path: Path, kind: FileKind | None, suffix: str) -> None:
+    """Raise a `ReadError` if a file is by its content of another kind than its name says, or no image."""
+    if kind is None or (kind.key == "text" and suffix in _TEXTS):
+        return
+    remedy = f"; {kind.remedy}" if kind.remedy else ""
+    if suffix in _OF_SUFFIX and kind.key not in _OF_SUFFIX[suffix]:
+        raise ReadError(path, f"it is called {suffix} but is {kind.words}{remedy or '; check its name and where it came from'}")
+    if kind.key not in (*_IMAGES, *_PERHAPS, *_OF_SUFFIX.get(suffix, ())):
+        raise ReadError(path, f"it is {kind.words}, not an image that can be read{remedy}")

@@ -64,6 +64,7 @@ MAGICS: tuple[Magic, ...] = (
     (257, b"ustar", "tar", "a tar archive"),
     (0, b"%PDF", "pdf", "a PDF document"),
     (0, b"{\\rtf", "rtf", "an RTF document"),
+    (0, b"\0\x05\x16\x07", "appledouble", "the notes that macOS keeps beside a file (its name begins with ._)"),
     (0, b"\x7fELF", "program", "a program (ELF)"),
     (0, b"MZ", "program", "a program of Windows"),
     (0, b"\xcf\xfa\xed\xfe", "program", "a program of macOS"),

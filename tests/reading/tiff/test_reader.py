@@ -306,7 +306,7 @@ def test_cut_off_files(tmp_path: Path, options: dict) -> None:
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"Dear colleague,\nthe image is attached.", "called a TIFF but is text"),
+        (b"Dear colleague,\nthe image is attached.", "called a TIFF but is a text file"),
         (b"\x89PNG\r\n\x1a\n0000", "called a TIFF but is a PNG picture"),
         (b"\0\1\2\3\4", "called a TIFF but is not one"),
         (b"II*\0\x08\0\0\0", "TIFF without any picture"),

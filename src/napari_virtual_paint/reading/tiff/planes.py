@@ -18,13 +18,13 @@ import tifffile
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.formats import COMPANION
-from napari_virtual_paint.reading.kinds import HEAD, TIFF_HEADS, image_kind, other_kind
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint
 from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.tiff.imagej_counts import correct_counts
 from napari_virtual_paint.reading.tiff.ome_set import first_tiff, read_companion, resolve
 from napari_virtual_paint.reading.tiff.photometry import JPEG, Photometry, photometry_of
 from napari_virtual_paint.runtime.extras import require
+from napari_virtual_paint.runtime.file_kind import file_kind
 
 _PROGRAMS = {"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"}
 """tifffile's flags of files by a known program or microscope, whose values are taken as they are stored."""
@@ -285,12 +285,13 @@ def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
 def _check_signature(path: str, file: Any) -> None:
     """Raise a `ReadError` if an open file is no TIFF; it says what the file is instead."""
     file.seek(0)
-    head = file.read(HEAD)
+    head = file.read(4)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
-    if not head.startswith(TIFF_HEADS):
-        kind = image_kind(head) or other_kind(path, head) or "not one"
-        raise ReadError(path, f"it is called a TIFF but is {kind}; check its name and where it came from")
+    if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        kind = file_kind(Path(path))
+        words, remedy = ("not one", "") if kind is None else (kind.words, kind.remedy)
+        raise ReadError(path, f"it is called a TIFF but is {words}; {remedy or 'check its name and where it came from'}")
 
 
 def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = None) -> TiffPlanes:
