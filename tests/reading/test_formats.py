@@ -12,8 +12,9 @@ import yaml
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import can_read, open_images, read, scenes
-from napari_virtual_paint.reading.formats import COMPANION, PICTURES, PLATE_INDEXES, ZIPPED, is_image_name
+from napari_virtual_paint.reading.formats import PICTURES, PLATE_INDEXES, ZIPPED, is_image_name
 from napari_virtual_paint.reading.formats import SUFFIXES as READ
+from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.writing.api import SUFFIXES
 
 CONTRIBUTIONS = yaml.safe_load((files("napari_virtual_paint") / "napari.yaml").read_text("utf-8"))["contributions"]

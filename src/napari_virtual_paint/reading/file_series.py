@@ -20,7 +20,6 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import filename_patterns
 from napari_virtual_paint.reading.file_parts import FilePart, Place, is_remote_place, read_place, with_place
 from napari_virtual_paint.reading.formats import (
-    COMPANION,
     SUFFIXES,
     TIFF,
     OpenFile,
@@ -33,6 +32,7 @@ from napari_virtual_paint.reading.formats import (
 from napari_virtual_paint.reading.instrument_names import NameParts
 from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.name_words import is_projection
+from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import as_read_errors
+from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.reading.zip_store import is_zipped_zarr
 from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.runtime.file_kind import FileKind, file_kind
@@ -24,7 +25,6 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
 VENDOR = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld")
 SUFFIXES = TIFF + PICTURES + VENDOR
 """Suffixes of image files; a file with another one is read if its content is a TIFF, or if bioio reads it."""
-COMPANION = ".companion.ome"  # what the name of a file ends in that holds the OME-XML of several TIFFs
 ZIPPED = (".ozx", ".zarr.zip")  # what the name of a file ends in that is a zipped OME-Zarr
 _IMAGES = ("tiff", "png", "jpeg", "gif", "bmp", "webp", "jpeg2000", "czi", "nd2", "lif")
 _PERHAPS = ("dicom", "nifti", "mrc", "nrrd", "ics", "fits", "ole", "avi", "mp4", "matroska")

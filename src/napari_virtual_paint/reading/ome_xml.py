@@ -11,6 +11,7 @@ from typing import Any
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
+COMPANION = ".companion.ome"  # what the name of a file ends in that holds the OME-XML of several TIFFs
 PROVENANCE = "napari-virtual-paint/provenance"  # namespace of the annotation that holds the provenance of a predicted image
 
 

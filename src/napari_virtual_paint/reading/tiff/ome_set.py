@@ -15,8 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.formats import COMPANION
-from napari_virtual_paint.reading.ome_xml import parse_xml
+from napari_virtual_paint.reading.ome_xml import COMPANION, parse_xml
 from napari_virtual_paint.reading.silence import mute_logs
 
 _MOST_PLANES = 1_000_000  # of an image whose files hold fewer

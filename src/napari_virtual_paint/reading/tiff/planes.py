@@ -17,8 +17,8 @@ import numpy.typing as npt
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.formats import COMPANION
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint
+from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.tiff.imagej_counts import correct_counts
 from napari_virtual_paint.reading.tiff.ome_set import first_tiff, read_companion, resolve
