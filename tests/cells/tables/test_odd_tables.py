@@ -559,6 +559,48 @@ def test_a_database_that_is_written_just_now(tmp_path: Path, monkeypatch: pytest
     assert_two_sites(open_table(path))
 
 
+def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = as_database(tmp_path / "a.db", {name: pd.read_csv(io.StringIO(text)) for name, text in RUN.items()})
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE Per_Image SET FileName_DNA = CAST(x'b52e746966' AS TEXT) WHERE ImageNumber = 1")
+    connection.close()
+    table = open_table(path)
+    assert_three(table)
+    assert list(table.frame(["Image_FileName_DNA"])["Image_FileName_DNA"]) == ["\ufffd.tif", "\ufffd.tif", "b.tif"]
+
+
+@pytest.mark.parametrize("kind", ["database", "csv", "Parquet"])
+def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    tables = two_sites("a", "b")
+    if kind == "database":
+        paths = [as_database(tmp_path / "a.db", tables)]
+    elif kind == "csv":
+        folder = as_files(tmp_path / "run", {name: frame.to_csv(index=False) for name, frame in tables.items()})
+        paths = [folder / f"{name}.csv" for name in tables]
+    else:
+        paths = [tmp_path / f"{name}.parquet" for name in tables]
+        for name, frame in tables.items():
+            frame.to_parquet(tmp_path / f"{name}.parquet")
+    random = np.random.default_rng(0)
+    sound = {path: path.read_bytes() for path in paths}
+    said: list[str] = []
+    for _ in range(60):
+        path = paths[random.integers(len(paths))]
+        data = bytearray(sound[path])
+        for place in random.integers(len(data), size=random.integers(1, 12)):
+            data[place] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data))] if random.random() < 0.2 else data)
+        try:
+            table = open_table(paths)
+            table.values()
+            table.frame(table.metadata)
+        except ReadError as error:
+            said.append(str(error))
+        path.write_bytes(sound[path])
+    assert said
+    assert not any("\n" in sentence for sentence in said)
+
+
 def test_images_alone(tmp_path: Path) -> None:
     path = as_database(tmp_path / "a.db", {"Image": pd.DataFrame({"ImageNumber": [1]})})
     with pytest.raises(ReadError, match="holds no table of objects"):

@@ -183,6 +183,6 @@ def _reading(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, duckdb.Error, OSError) as error:
+    except (pa.ArrowException, duckdb.Error, OSError, UnicodeDecodeError) as error:
         message = " ".join(str(error).split())[:150]
         raise ReadError(path, f"it can't be read as a Parquet table ({message}); write or copy it again") from error

@@ -159,6 +159,7 @@ def _connect(path: Path) -> GuardedConnection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro{immutable}", _PATIENCE, uri=True, check_same_thread=False, factory=GuardedConnection
     )
+    connection.text_factory = _decoded  # of one path with letters of Windows the whole table would be refused
     try:
         for pragma in ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "mmap_size=0"):
             connection.execute(f"PRAGMA {pragma}")
@@ -177,6 +178,10 @@ def _connect(path: Path) -> GuardedConnection:
         connection.close()
         raise
     return connection
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _size_of(path: Path) -> int:
