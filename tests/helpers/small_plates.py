@@ -154,3 +154,14 @@ def preload() -> Any:
     ours += ("writing.tiff", "reading.tiff.reader")
     context.set_forkserver_preload(["torch", "pyarrow.parquet", "small_plates", *(f"napari_virtual_paint.{name}" for name in ours)])
     return context
+
+
+def paint_and_die_after(plate: Plate, package: Path, output: Path | None, fields: int) -> None:
+    """Paint in a process of its own, which is killed once some fields are reported as done."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    done = 0
+    for step in paint_plate(plate, open_model(package), output, kind="in-place" if output is None else None):
+        done += step.state == "done"
+        if done == fields:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -28,12 +28,15 @@ from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.job import describe_job, load_job
 from napari_virtual_paint.plates.job.planning import PROCESS, Need, fitting
 from napari_virtual_paint.plates.job.rows import file_stem
+from napari_virtual_paint.plates.ome_zarr import writer
+from napari_virtual_paint.plates.ome_zarr.writer import image_path, painted_path
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.lock_file import SILENT
-from small_plates import checksums, counts, make_plate, open_toy, paint_and_die, preload, to_end, toy_model
+from small_plates import checksums, counts, make_plate, open_toy, paint_and_die, paint_and_die_after, preload, to_end, toy_model
 
 Steps = Generator[PlateProgress, None, PlateSummary]
 
@@ -142,6 +145,34 @@ def test_killed_at_any_moment_and_gone_on_with(model: Model, tmp_path: Path, qui
         assert len(read_scores(output)) == 2
         assert not [path for path in output.rglob(".*")], "what was half-written is cleared away"
         assert counts(to_end(paint_plate(plate, model, output))) == (2, 0, 2, 0)
+
+
+@NEEDS_FORK
+@pytest.mark.parametrize("kind", ["ome-zarr", "in-place"])
+def test_a_plate_that_is_killed_between_fields_lists_those_that_are_painted(model: Model, tmp_path: Path, quick: Any, kind: str) -> None:
+    pytest.importorskip("zarr")
+    plate, output = make_plate(tmp_path / "plate", wells=6), tmp_path / "out.zarr"
+    if kind == "in-place":
+        writer.create(output, "plate", (2, 3), plate.fields)
+        for each in plate.fields:
+            writer.write_field(output, each, plate.read(each))
+        writer.list_fields(output, plate.fields)
+        plate = open_plate(output)
+    process = quick.Process(target=paint_and_die_after, args=(plate, model.info.source, None if kind == "in-place" else output, 4))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    opened = open_plate(output)
+    listed = {str(each) for each in (opened.fields if kind == "ome-zarr" else opened.painted)}
+    path = image_path if kind == "ome-zarr" else lambda each: painted_path(image_path(each), model.info.id)
+    there = {str(each) for each in plate.fields if is_zarr(output / path(each))}
+    rows = read_rows(output if kind == "ome-zarr" else output.with_name(f"out.zarr.{model.info.id}"))
+    assert len(listed) == 4, "those that were reported"
+    assert {f"{row['well']}/{row['field']}" for row in (json.loads(path.read_text()) for path in rows)} >= listed
+    assert there >= listed
+    assert len(there) <= len(listed) + 2, "those that are being finished"
+    for each in opened.fields if kind == "ome-zarr" else [stain for stains in opened.painted.values() for stain in stains]:
+        assert np.isfinite(np.asarray(opened.read(each).data)).all()
 
 
 def read_rows(output: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from qtpy.QtGui import QDropEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+import vendor_plates
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.plate import state as plate_state
 from napari_virtual_paint._napari.plate.dock import PlateDock
@@ -27,6 +28,7 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.painting import PaintSettings
 from napari_virtual_paint.plates import opening, paint
 from napari_virtual_paint.plates.job.job import KINDS
+from napari_virtual_paint.plates.layouts import SeveralPlatesError
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -34,6 +36,7 @@ from napari_virtual_paint.plates.view.colouring import STATE_COLOURS
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
 from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE
 from napari_virtual_paint.plates.wells import well_name
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um", "DNA", "ER")
@@ -86,9 +89,11 @@ def reader():
 def dock(make_napari_viewer, qtbot, reader, monkeypatch, request):
     """Return a dock that shows a plate in memory."""
 
-    def open_plate(path, *, plate_map=None, **_):
+    def open_plate(path, *, plate_map=None, plate=None, **_):
         if "broken" in str(path):
             raise ReadError(path, "it is no plate that can be opened")
+        if "screen" in str(path) and plate is None:
+            raise SeveralPlatesError(path, ("first", "<second>"), None)
         return plate_of(reader, str(path))
 
     monkeypatch.setattr(opening, "open_plate", open_plate)
@@ -380,6 +385,26 @@ def test_plates_are_dropped_and_remembered(dock, qtbot, tmp_path):
     assert dock.value().path == str(folder)
     assert dock.value().plate_map == str(table), "a table dropped onto a plate tells what is in its wells"
     assert plate_state.recent() == [str(folder)]
+
+
+def test_of_several_plates_one_is_chosen_by_a_link(dock, qtbot):
+    dock.open_plate("/plates/screen")
+    settle(qtbot, dock)
+    text = dock.view.title.text()
+    assert "screen</b> holds 2 plates" in text
+    assert '<a href="1">&lt;second&gt;</a>' in text
+    assert dock.plate.source == "/plates/one.zarr"
+    dock.view.title.linkActivated.emit("1")
+    settle(qtbot, dock)
+    assert (dock.value().path, dock.value().plate, dock.plate.source) == ("/plates/screen", "<second>", "/plates/screen")
+    assert "--plate '<second>'" in plate_state.command(dock.value(), "model")
+
+
+def test_a_plate_below_a_folder_is_known_by_its_own_path(tmp_path):
+    source = vendor_plates.phenix(tmp_path / "screen" / "first")
+    vendor_plates.yokogawa(tmp_path / "screen" / "second")
+    opened = run_to_end(plate_state.open_chosen(plate_state.PlateState(path=str(tmp_path / "screen"), plate="first")))
+    assert (opened.state.path, opened.state.plate, opened.plate.source) == (str(source), "", str(source))
 
 
 def test_a_plate_that_cannot_be_opened_is_one_sentence_and_the_old_one_stays(dock, qtbot):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import napari.viewer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.plate.field_browsing import FieldBrowser
@@ -25,8 +26,9 @@ from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
 
 PACE = 250  # milliseconds between two drawings of the map while a plate is painted, at least
+MOST_OFFERED = 24  # plates of one path that are offered
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
-FILES = "Plates (*.xml *.HTD *.htd *.mlf *.mrf *.xdce *.csv *.tsv *.parquet);;All files (*)"
+FILES = "Plates (*.xml *.XML *.HTD *.htd *.mlf *.MLF *.mrf *.MRF *.xdce *.XDCE *.jdce *.JDCE *.csv *.tsv *.parquet);;All files (*)"
 
 
 class PlateDock(QWidget):  # type: ignore[misc]
@@ -57,6 +59,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         self.session = PlateSession(self.queue, self)
         self.browsing = FieldBrowser(self.session, self.view, viewer, self)
         self.painting = PaintController(self.session, self.view, self)
+        self._offered: tuple[str, tuple[str, ...]] = ("", ())  # a path that holds several plates, and their names
         self._colouring = LatestJob(self)
         self._colour_soon = Debounced(PACE, self._colour_again, self)
         box = QVBoxLayout(self)
@@ -89,7 +92,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         """Whether something is being opened, read or drawn; painting is not included, see ``queue.busy``."""
         return self.session.busy or self._colouring.running or self._colour_soon.isActive() or self.browsing.busy
 
-    def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "") -> None:
+    def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "", plate: str = "") -> None:
         """Open a plate in the background.
 
         Parameters
@@ -98,8 +101,10 @@ class PlateDock(QWidget):  # type: ignore[misc]
             As in `plates.opening.open_plate`; or the output of a painting, which opens the plate that it is painted from.
         plate_map
             A table of what is in the wells.
+        plate
+            Name of the plate, where the path holds several; without it they are listed as links.
         """
-        self.session.open(replace(self.value(), path=str(path), plate_map=str(plate_map), output=str(output)))
+        self.session.open(replace(self.value(), path=str(path), plate=plate, plate_map=str(plate_map), output=str(output)))
 
     def join_map(self, path: str | Path) -> None:
         """Join a table of what is in the wells to the open plate."""
@@ -135,6 +140,9 @@ class PlateDock(QWidget):  # type: ignore[misc]
         view.column.currentIndexChanged.connect(lambda _: self.choose(column=view.column.currentData() or STATE_COLUMN))
         session.opening.connect(lambda name: view.title.setText(f"Opening {escape(name)}…"))
         session.not_opened.connect(self._show_title)
+        session.several_plates.connect(self._offer_plates)
+        view.title.setTextInteractionFlags(view.title.textInteractionFlags() | Qt.TextInteractionFlag.LinksAccessibleByMouse)
+        view.title.linkActivated.connect(self._open_offered)
         session.plate_opened.connect(self._plate_opened)
         session.state_changed.connect(lambda before: self._colour() if before.column != session.state.column else None)
         session.painted_changed.connect(self._start_colouring)
@@ -161,6 +169,17 @@ class PlateDock(QWidget):  # type: ignore[misc]
         warn = " ⚠" if plate.notes else ""
         title.setText(f"<b>{escape(plate.name)}</b> · {len(plate.wells)} wells · {len(plate.fields)} fields{several}{warn}")
         title.setToolTip("\n".join([plate.source, f"Layout: {plate.layout}", *plate.notes]))
+
+    def _offer_plates(self, path: str, names: tuple[str, ...]) -> None:
+        """List the plates that a path holds, each a link that opens it."""
+        self._offered = (path, names)
+        links = "<br>".join(f'<a href="{number}">{escape(name)}</a>' for number, name in enumerate(names[:MOST_OFFERED]))
+        more = "<br>…" if len(names) > MOST_OFFERED else ""
+        self.view.title.setText(f"<b>{escape(Path(path).name)}</b> holds {len(names)} plates. Choose one:<br>{links}{more}")
+
+    def _open_offered(self, number: str) -> None:
+        path, names = self._offered
+        self.open_plate(path, plate=names[int(number)])
 
     def _fill_menu(self) -> None:
         menu, paths = self.view.menu, recent()

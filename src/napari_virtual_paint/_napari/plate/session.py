@@ -16,6 +16,7 @@ from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.catalogue import default_model
+from napari_virtual_paint.plates.layouts import SeveralPlatesError
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.images import PlateImages
 
@@ -40,6 +41,8 @@ class PlateSession(QObject):  # type: ignore[misc]
     models_changed = Signal()
     opening = Signal(str)
     """A plate of this name is being opened."""
+    several_plates = Signal(str, tuple)
+    """A path holds several plates: the path, and the names to choose from."""
     not_opened = Signal()
     """The plate could not be opened; the one from before stays."""
     plate_opened = Signal(bool)
@@ -84,7 +87,8 @@ class PlateSession(QObject):  # type: ignore[misc]
 
     def update(self, state: PlateState) -> None:
         """Apply another state; another plate or plate map is opened in the background."""
-        if (state.path, state.plate_map) != (self.state.path, self.state.plate_map) and state.path:
+        same = all(getattr(state, name) == getattr(self.state, name) for name in ("path", "plate", "plate_map"))
+        if not same and state.path:
             self.open(state)
         else:
             self._apply(state)
@@ -110,15 +114,20 @@ class PlateSession(QObject):  # type: ignore[misc]
             lambda: open_chosen(state),
             title=f"Opening {name}",
             done=self._show,
-            failed=lambda _error: self.not_opened.emit(),
+            failed=lambda error: self._failed(state, error),
             cancelled=self.not_opened.emit,
         )
+
+    def _failed(self, state: PlateState, error: BaseException) -> None:
+        self.not_opened.emit()
+        if isinstance(error, SeveralPlatesError):
+            self.several_plates.emit(state.path, error.names)
 
     @timed
     def _show(self, opened: OpenedPlate) -> None:
         again = self.plate is not None and opened.plate.source == self.plate.source
         before, found = self.state, opened.state
-        self.state = replace(before, path=found.path, plate_map=found.plate_map, output=found.output, kind=found.kind)
+        self.state = replace(before, path=found.path, plate=found.plate, plate_map=found.plate_map, output=found.output, kind=found.kind)
         # The queue's value is the one that its painting updates; what lies on disk may be a field behind.
         self.opened = replace(opened, painted=self._in_queue(opened.plate) or opened.painted)
         self.plate_opened.emit(again)

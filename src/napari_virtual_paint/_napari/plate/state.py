@@ -29,6 +29,7 @@ class PlateState:
     """The state of the Plate dock."""
 
     path: str = ""  # the plate: a folder, a file of a microscope, a table
+    plate: str = ""  # name of the plate, where the path lists several
     plate_map: str = ""  # A table of what is in the wells; empty for none
     output: str = ""  # the painted plate; empty for none
     kind: Kind = "ome-zarr"  # how the stains are written
@@ -108,7 +109,9 @@ def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
     if job is not None and Path(job.plate).exists():
         state = replace(state, path=job.plate, output=state.path, kind=job.kind)
         yield Progress(1, 3, f"Opening {Path(job.plate).name}, which {name} is painted from")
-    plate = open_plate(state.path, plate_map=state.plate_map or None)
+    plate = open_plate(state.path, plate_map=state.plate_map or None, plate=state.plate or None)
+    if Path(plate.source).exists() and Path(state.path).expanduser().absolute() != Path(plate.source):
+        state = replace(state, path=plate.source, plate="")  # a plate below the path, or one of several, which opens alone from now on
     yield Progress(2, 3, "Looking at what is painted of it")
     painted = painted_fields(plate, state.output)
     if painted.model and not state.output and painted.kind == "in-place":
@@ -189,6 +192,7 @@ def command(state: PlateState, model: str, wells: Sequence[str] = ()) -> str:
     """
     parts = ["virtual-paint", "plate", "predict", state.path or "PLATE", "-m", model]
     parts += ["--in-place"] if state.kind == "in-place" else ["-o", state.output or "OUTPUT.zarr"]
+    parts += ["--plate", state.plate] if state.plate else []
     if wells:
         parts += ["--wells", ",".join(wells)]
     if state.workers:

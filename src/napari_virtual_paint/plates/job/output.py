@@ -32,6 +32,9 @@ class Output:
     def list_fields(self, fields: Iterable[Field]) -> None:
         """Update the metadata, of which a folder has none: exactly these fields are complete."""
 
+    def list_more(self, fields: Iterable[Field]) -> None:
+        """List some more complete fields, of which a folder needs no list."""
+
 
 class OmeZarrOutput(Output):
     """An OME-Zarr plate of stains, with the shape, names and metadata of the plate that is painted."""
@@ -55,6 +58,12 @@ class OmeZarrOutput(Output):
 
         writer.list_fields(self.path, tuple(fields))
 
+    def list_more(self, fields: Iterable[Field]) -> None:
+        """List some more complete images."""
+        from napari_virtual_paint.plates.ome_zarr import writer
+
+        writer.list_more(self.path, tuple(fields))
+
 
 class InPlace(OmeZarrOutput):
     """The plate itself: the stains are a second image of each field."""
@@ -71,6 +80,12 @@ class InPlace(OmeZarrOutput):
         from napari_virtual_paint.plates.ome_zarr import writer
 
         writer.list_painted(self.path, tuple(fields), self.model)
+
+    def list_more(self, fields: Iterable[Field]) -> None:
+        """List some more painted images."""
+        from napari_virtual_paint.plates.ome_zarr import writer
+
+        writer.list_painted(self.path, tuple(fields), self.model, every_well=False)
 
 
 def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Output:

@@ -22,7 +22,7 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 
-UPDATE_INTERVAL = 30.0  # least seconds between two updates of the plate's metadata and tables
+UPDATE_INTERVAL = 30.0  # least seconds between two updates of the tables; the plate's metadata lists each field as it is finished
 UPDATE_SHARE = 0.02  # largest share of the time that these updates take
 SETTLED = "settled.txt"  # file with a digest of the fields in metadata and tables, so that a run on a finished plate has nothing to write
 
@@ -129,11 +129,13 @@ class PlateRun:
         for event in events:
             if event.field is not None:
                 self._count(event.field, event)
-            done = self.skipped + self.painted + self.failed + sum(self.shares.values())
-            yield PlateProgress(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
-            first = self.cost == 0.0 and event.state == "done"  # updated at once, so that the plate can be opened from then on
+            first = self.cost == 0.0 and event.state == "done"
             if first or time.monotonic() - self.updated > max(UPDATE_INTERVAL, self.cost / UPDATE_SHARE):
                 self.update()
+            elif event.state == "done" and event.field is not None:
+                self.output.list_more([event.field])  # before it is reported, so that the plate lists what is said to be done
+            done = self.skipped + self.painted + self.failed + sum(self.shares.values())
+            yield PlateProgress(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
 
     def _count(self, field: Field, event: FieldEvent) -> None:
         if event.state == "painting":

@@ -154,6 +154,12 @@ class HcsMetadata:
         return [inside_store(str(each.get("path", "")), str(self.path)) for each in self._plate["wells"]]
 
     @property
+    def field_count(self) -> int:
+        """The largest number of fields per well, as listed; 0 if it is not."""
+        count = self._plate.get("field_count")
+        return count if isinstance(count, int) else 0
+
+    @property
     def acquisitions(self) -> list[dict[str, Any]]:
         """The listed acquisitions."""
         return list(self._plate.get("acquisitions") or [])
@@ -225,7 +231,7 @@ class HcsMetadata:
         images = value.get("images") if isinstance(value, dict) else None
         return [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
 
-    def add_painted(self, new: Mapping[str, Mapping[str, Any]], acquisition: str) -> None:
+    def add_painted(self, new: Mapping[str, Mapping[str, Any]], acquisition: str, *, every_well: bool = True) -> None:
         """List images of stains as a new acquisition.
 
         Our own attributes are written first: an image that only they list is ignored by all readers, while one that only a well lists would
@@ -237,7 +243,10 @@ class HcsMetadata:
             Path of an image -> its entry: the image it was painted from, and the model.
         acquisition
             Name of the acquisition.
+        every_well
+            Whether to look at all wells, whose images get an acquisition if they have none; else only at those of the new images.
         """
+        known_before = any(each.get("name") == acquisition for each in self.acquisitions)
         number = self._acquisition(acquisition)
         own = self._group.attributes.get(OWN)
         self._group.attributes[OWN] = {**(own if isinstance(own, dict) else {}), "painted": {**self.own("painted"), **new}}
@@ -247,14 +256,15 @@ class HcsMetadata:
             well, _, image = path.rpartition("/")
             by_well.setdefault(well, []).append(image)
         listed = {}
-        for well in self.wells:
+        for well in self.wells if every_well or not known_before else (well for well in self.wells if well in by_well):
             images = [{"acquisition": 0, **image} for image in self.images(well)]
             known = {image.get("path") for image in images}
             images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in known]
             if images:
                 listed[well] = images
         self.write_wells(listed)
-        self._plate["field_count"] = max(map(len, listed.values()), default=1)
+        most = max(map(len, listed.values()), default=1)
+        self._plate["field_count"] = most if every_well else max(most, self.field_count)
         self._group.save()
 
     def _acquisition(self, name: str) -> int:

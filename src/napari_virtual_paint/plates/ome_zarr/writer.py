@@ -165,6 +165,28 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
         plate.write_wells(removed)
 
 
+def list_more(plate_path: Path | str, fields: Iterable[Field]) -> None:
+    """List some more complete fields in the metadata of their wells and, if a well is new, of the plate; quicker than `list_fields`.
+
+    Raises
+    ------
+    ReadError
+        If the plate's metadata is damaged.
+    WriteError
+        If it can't be written.
+    """
+    path = Path(plate_path)
+    with as_write_errors(path):
+        plate, fields = groups.HcsMetadata(path), tuple(fields)
+        plate.name_fields(_names_not_in_path({image_path(field): field for field in fields}))
+        images: dict[str, list[dict[str, Any]]] = {}
+        for well, listed in _images_to_list(plate, fields).items():
+            names = {str(image["path"]): image for image in (*plate.images(well), *listed)}
+            images[well] = [names[name] for name in sorted(names, key=groups.natural_path)]
+        plate.write_wells(images)
+        plate.write({*plate.wells, *images}, max([plate.field_count, *map(len, images.values())]))
+
+
 def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
     """Return the fields of a plate made by `create` whose images are complete, listed or not.
 
@@ -215,11 +237,20 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
     return _write(path, painted_path(of or groups.HcsMetadata(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED)
 
 
-def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str) -> None:
+def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str, *, every_well: bool = True) -> None:
     """List the stains that `add_painted` wrote of these fields as an acquisition, and the image that each was painted from.
 
     Only one process may call it; images, wells and attributes of other software are kept. Images of a plate without acquisitions get
     acquisition 0, since the format requires the number if there are several.
+
+    Parameters
+    ----------
+    fields
+        The fields that were painted.
+    model_id
+        The model.
+    every_well
+        False looks only at the wells of these fields, which is quicker, where the model's acquisition is listed already.
 
     Raises
     ------
@@ -236,7 +267,7 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
         pairs = [(of, painted_path(of, model_id)) for of in map(plate.image_of, fields)]
         new = {painted: {"of": of, "model": model_id} for of, painted in pairs if is_zarr(path / painted)}
         if new:
-            plate.add_painted(new, f"painted by {model_id}")
+            plate.add_painted(new, f"painted by {model_id}", every_well=every_well)
 
 
 def _images_to_list(plate: groups.HcsMetadata, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
