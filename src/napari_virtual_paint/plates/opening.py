@@ -32,6 +32,7 @@ from napari_virtual_paint.plates.layouts.index_search import (
     Folder,
     FoundIndex,
     choose,
+    each_folder_listed_once,
     has_images,
     indexes_below,
     indexes_in,
@@ -109,7 +110,7 @@ def open_plate(
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
     request = OpenRequest(Path(path).expanduser().absolute(), pattern, channels, plate)
-    with as_read_errors(request.path), _garbage_collection_paused():
+    with as_read_errors(request.path), _garbage_collection_paused(), each_folder_listed_once():
         _check_exists(request.path)
         name = layout or ("pattern" if pattern is not None else None)
         if name is None:
@@ -132,7 +133,8 @@ def is_plate(path: str | os.PathLike[str]) -> bool:
     """
     place = Path(path).absolute()
     try:
-        request, layout = _found(OpenRequest(place), _MOST_ENTRIES)
+        with each_folder_listed_once():
+            request, layout = _found(OpenRequest(place), _MOST_ENTRIES)
         if layout == "ome-zarr":
             return "plate" in group_attributes(request.path, str(place))
         if layout == "table":

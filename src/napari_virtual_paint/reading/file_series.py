@@ -222,9 +222,11 @@ def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> lis
 
 def names_below(files: Sequence[Path]) -> list[str]:
     """Return the names of files without suffix, after the folders below their common one: ``A01/site1_DAPI``."""
-    folders = {file.parent for file in files}
-    depth = len(Path(os.path.commonpath(folders)).parts) if len(folders) > 1 else 0
-    return ["/".join((*file.parts[depth:-1], _stem(file))) if depth else _stem(file) for file in files]
+    folders = {os.path.dirname(file) for file in files}  # noqa: PTH120 - several times as fast as `Path.parent`
+    if len(folders) < 2:
+        return [_stem(file) for file in files]
+    depth = len(Path(os.path.commonpath(folders)).parts)
+    return ["/".join((*file.parts[depth:-1], _stem(file))) for file in files]
 
 
 def join_files(files: Mapping[Position, Place], path: Source | Place, axes: str | None = None) -> Stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from napari_virtual_paint.reading.instrument_names import PROJECTION, WELL, NameParts
 
@@ -34,6 +35,7 @@ class _Words:
     projection: bool = False
 
 
+@lru_cache(maxsize=4096)
 def is_projection(text: str) -> bool:
     """Return whether a word (of a name, or in a column of z-planes) means a projection: MIP, MaxIP, proj, projection, EDF."""
     return text == PROJECTION or _PROJECTION.fullmatch(text.strip()) is not None

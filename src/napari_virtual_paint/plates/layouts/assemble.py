@@ -178,9 +178,11 @@ def _group_by_field(planes: Iterable[Plane], source: Path) -> dict[tuple[str, st
 def _leave_out_projections(grouped: Mapping[tuple[str, str, str], dict[Position, str]]) -> tuple[str, ...]:
     """Remove the projections of channels that have z-planes, and return a note on them; one without planes is its channel's only plane."""
     count = 0
-    for positions in grouped.values():
-        marked = [position for position in positions if position[2] and is_projection(position[2])]
-        stacks = {position[:2] for position in positions if position not in marked} if marked else set()
+    depths = {position[2] for positions in grouped.values() for position in positions}
+    projections = {depth for depth in depths if depth and is_projection(depth)}
+    for positions in grouped.values() if projections else ():
+        marked = [position for position in positions if position[2] in projections]
+        stacks = {position[:2] for position in positions if position[2] not in projections}
         for position in marked:
             file = positions.pop(position)
             if position[:2] in stacks:

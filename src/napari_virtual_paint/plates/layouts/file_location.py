@@ -54,10 +54,11 @@ def relocate(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str, 
         if is_remote(names[rows[0]]) or exists(folder, names[rows[0]]):
             continue
         parts = [part for part in place.split("/") if part not in ("", ".", "..")]
-        files = finder.find(parts, [_file_of(names[row]) for row in rows])
-        for row in rows:
-            found[row] = files.get(_file_of(names[row]).casefold(), names[row])
+        own = [_file_of(names[row]) for row in rows]
+        files = finder.find(parts, own)
         if files:
+            for row, file in zip(rows, own, strict=True):
+                found[row] = files.get(file.casefold(), names[row])
             notes.append(_moved(place, str(Path(next(iter(files.values()))).parent)))
     return found, tuple(dict.fromkeys(f"Its images are not in {place}, as it says; those beside the table are taken." for place in notes))
 
@@ -77,12 +78,13 @@ def find_images(names: Iterable[str], index: Path, *, above: bool) -> tuple[dict
     missing = 0
     for place, rows in _by_folder(every).items():
         parts = _parts_inside(place, every[rows[0]], index)
-        files = finder.find(parts, [_file_of(every[row]) for row in rows])
+        own = [_file_of(every[row]) for row in rows]
+        files = finder.find(parts, own)
         named = "/".join(parts)
-        for row in rows:
-            file = _file_of(every[row])
-            found[every[row]] = files.get(file.casefold(), "/".join((*parts, file)))
-        missing += sum(_file_of(every[row]).casefold() not in files for row in rows)
+        for row, file in zip(rows, own, strict=True):
+            there = files.get(file.casefold())
+            missing += there is None
+            found[every[row]] = there if there is not None else "/".join((*parts, file))
         folders = {file.rpartition("/")[0] for file in files.values()}
         if any(folder.casefold() != named.casefold() for folder in folders) and (place or any(".." in folder for folder in folders)):
             elsewhere[_moved(place, min(folders))] = None
@@ -181,7 +183,7 @@ def _by_folder(names: Sequence[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         if name:
-            found.setdefault(name.replace("\\", "/").rpartition("/")[0] if not is_remote(name) else name, []).append(i)
+            found.setdefault(name.replace("\\", "/").rpartition("/")[0], []).append(i)
     return found
 
 

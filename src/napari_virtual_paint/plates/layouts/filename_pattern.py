@@ -34,8 +34,9 @@ def open_layout(request: OpenRequest) -> Plate:
     """
     files = _files(request)
     parsed, notes = parse_plate_names(files, request.path, request.pattern)
-    folder = Path(os.path.commonpath([str(file.parent) for file, _ in parsed]))
-    parsed, name = _one_plate(request, parsed, folder)
+    folders = {os.path.dirname(file) for file, _ in parsed}  # noqa: PTH120 - several times as fast as `Path.parent`
+    folder = Path(os.path.commonpath(folders))
+    parsed, name = _one_plate(request, parsed, folder) if len(folders) > 1 else (parsed, "")
     names, more = _names_of_wells(parsed) if request.pattern is None else ({}, ())
     planes = _planes(parsed, names, folder, request.path)
     return assemble_plate(request, planes, SourceMetadata(name or request.name, folder, notes=(*notes, *more)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +48,31 @@ class Folder:
     folders: tuple[str, ...]
 
 
+_listed: ContextVar[dict[Path, Folder] | None] = ContextVar("_listed", default=None)
+
+
+@contextmanager
+def each_folder_listed_once() -> Iterator[None]:
+    """Remember what `list_folder` returns while one plate is opened: every layout looks at the same folders, which may hold many images."""
+    token = _listed.set({}) if _listed.get() is None else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _listed.reset(token)
+
+
 def list_folder(path: Path) -> Folder:
     """Return the entries of a folder, sorted; none if it can't be read."""
+    known = _listed.get()
+    if known is None:
+        return _list(path)
+    if path not in known:
+        known[path] = _list(path)
+    return known[path]
+
+
+def _list(path: Path) -> Folder:
     files: list[str] = []
     folders: list[str] = []
     try:

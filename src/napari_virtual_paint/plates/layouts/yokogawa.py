@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
@@ -79,7 +79,13 @@ def _plane(places: Mapping[str, str], record: Mapping[str, str], file: Path) -> 
 
 def _is_projected(record: Mapping[str, str]) -> bool:
     """Return whether an image is a projection: planes count from 1, and the action of a projection says so."""
-    return record.get("ZIndex") == "0" or any(is_projection(word) for word in re.split(r"[^A-Za-z]+", record.get("Action", "")))
+    return record.get("ZIndex") == "0" or _projects(record.get("Action", ""))
+
+
+@lru_cache(maxsize=256)
+def _projects(action: str) -> bool:
+    """Return whether a word in the name of an action means a projection."""
+    return any(is_projection(word) for word in re.split(r"[^A-Za-z]+", action))
 
 
 def _beside(file: Path, name: str) -> Path | None:
