@@ -198,7 +198,7 @@ def test_plates_of_names_alone(tmp_path: Path) -> None:
     with pytest.raises(SeveralPlatesError, match=r"2 plates \(one, two\)"):
         open_plate(outer)
     plate = open_plate(outer, plate="two")
-    assert (plate.name, len(plate.fields)) == ("two", 4)
+    assert (plate.name, plate.source, len(plate.fields)) == ("two", str(outer / "two"), 4)
     np.testing.assert_array_equal(np.asarray(plate.read(plate.fields[0]).data), written.truth("A01", 1))
 
 
@@ -212,7 +212,8 @@ def test_a_table_of_several_plates(tmp_path: Path) -> None:
     with pytest.raises(SeveralPlatesError, match=r"2 plates \(P1, P2\)"):
         open_plate(table)
     plate = open_plate(table, plate="p2")
-    assert (plate.name, plate.wells) == ("P2", ("A01", "A02"))
+    assert (plate.name, plate.wells, plate.part) == ("P2", ("A01", "A02"), "P2")
+    assert (plate.select("A1").part, open_plate(table, plate="P1").part) == ("P2", "P1"), "by which a job tells them apart"
 
 
 # plates as instruments wrote them

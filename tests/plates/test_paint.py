@@ -268,6 +268,18 @@ def test_another_model_or_plate_is_refused(model: Model, plate: Plate, tmp_path:
         to_end(paint_plate(make_plate(tmp_path / "other"), model, tmp_path / "out"))
 
 
+def test_another_plate_of_the_same_table_is_refused_and_a_job_of_before_goes_on(model: Model, plate: Plate, tmp_path: Path) -> None:
+    to_end(paint_plate(replace(plate, part="P1"), model, tmp_path / "out"))
+    with pytest.raises(InputError, match="the plate in its table was P1 and is now P2"):
+        to_end(paint_plate(replace(plate, part="P2"), model, tmp_path / "out"))
+    to_end(paint_plate(plate, model, tmp_path / "old"))
+    file = job_folder(tmp_path / "old") / "job.json"
+    values = json.loads(file.read_text())
+    assert values.pop("part") == ""
+    file.write_text(json.dumps(values))
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "old"))) == (4, 0, 4, 0)
+
+
 def test_an_output_of_others_is_never_touched(model: Model, plate: Plate, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("x")

@@ -55,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     cells.add_argument("--segmenter", choices=("auto", "skimage", "cellpose"), default="auto", help="auto: Cellpose if it is installed")
     cells.add_argument("--gamma", type=float, default=0.3, help="exponent applied before segmentation (default: %(default)s, Tonks 2024)")
     wells = parser.add_argument_group("wells")
+    wells.add_argument("--plate", dest="plate_name", metavar="NAME", help="which plate, where a folder or table holds several")
     wells.add_argument(
         "--plate-map", type=Path, metavar="CSV", help="table of the wells' contents (well, treatment, dose, control, moa ...)"
     )
@@ -121,6 +122,7 @@ def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress
         choice=choice,
         settings=settings,
         synonyms=synonyms_of(args),
+        plate=args.plate_name,
     )
 
 
@@ -171,7 +173,14 @@ def _cell(value: float | None) -> str:
 
 def only_with_level(args: argparse.Namespace) -> None:
     """Raise an `InputError` if an option of the report is given without a level."""
-    given = {"-o": args.output, "--also": args.also, "--name": args.name or None, "--plate-map": args.plate_map, "--wells": args.wells}
+    given = {
+        "-o": args.output,
+        "--also": args.also,
+        "--name": args.name or None,
+        "--plate": args.plate_name,
+        "--plate-map": args.plate_map,
+        "--wells": args.wells,
+    }
     for option, value in given.items():
         if value is not None:
             raise InputError(f"{option} belongs to a report: add --level {', '.join(LEVELS)} or all.")

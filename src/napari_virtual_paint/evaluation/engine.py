@@ -43,6 +43,7 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     synonyms: Synonyms | None = None,
     places: Mapping[str, str] | None = None,
+    plate: str | None = None,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Evaluate predictions at some levels.
 
@@ -71,6 +72,8 @@ def evaluate(
         The names of stains, by which channels of other names pair; `stain_names.default_synonyms` where None.
     places
         Additional levels: name -> ``module:OBJECT``.
+    plate
+        Which plate, where the truth or a prediction is a folder or table of several.
 
     Yields
     ------
@@ -100,6 +103,7 @@ def evaluate(
         choice=choice or ControlSelection(),
         settings=settings or EvaluationSettings(),
         synonyms=synonyms,
+        plate=plate,
     )
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)

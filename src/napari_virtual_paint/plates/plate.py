@@ -67,6 +67,7 @@ class Plate:
     """Well -> column (treatment, dose, control ...) -> value."""
     painted: Mapping[Field, tuple[Field, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``)."""
+    part: str = ""  # its name in the source, where that is a table of several plates
     notes: tuple[str, ...] = ()  # notes for the user on how it was opened, one sentence each
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import vendor_plates
 from evaluation_folders import judge, save, truth_of
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
@@ -18,6 +19,7 @@ from napari_virtual_paint.evaluation.wells import ControlSelection, known_wells
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing import write
 
 
 def source(*keys: str, wells: dict[str, str] | None = None, metadata: dict[str, Any] | None = None) -> EvaluationSource:
@@ -149,6 +151,25 @@ def test_stains_pair() -> None:
     assert pair_stains(truth, {"p": truth}).names == ("ER", "DNA")
     by_order = pair_stains(Stack(data), {"p": Stack(data)})
     assert by_order.channels["truth"] == (0, 1, 2)
+
+
+def test_one_of_several_plates(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        vendor_plates.phenix(tmp_path / name)
+    with pytest.raises(InputError, match="holds 2 plates"):
+        open_source(tmp_path)
+    assert open_source(tmp_path, "second").path == str(tmp_path / "second")
+    assert open_source(tmp_path / "first", "second").path == str(tmp_path / "first"), "a name matters only where there are several"
+    (found,) = open_predictions(tmp_path, "", tmp_path / "first", "first").values()
+    assert found.path == str(tmp_path / "first")
+
+
+def test_painted_fields_in_a_folder_stay_files(tmp_path: Path) -> None:
+    for name in ("A01_0", "A02_0", "A02_1"):
+        write(Stack(np.zeros((1, 2, 1, 8, 8), np.uint16), ("DNA", "ER")), tmp_path / f"{name}.ome.tif")
+    opened = open_source(tmp_path)
+    assert opened.keys == ("A01/0", "A02/0", "A02/1")
+    assert opened.images.stamp("A01/0")
 
 
 # wells

@@ -107,7 +107,7 @@ def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
     # The output of a painting has no brightfield: its own plate is opened, with it as output.
     job = _job_of_output(state.path)
     if job is not None and Path(job.plate).exists():
-        state = replace(state, path=job.plate, output=state.path, kind=job.kind)
+        state = replace(state, path=job.plate, plate=job.part, output=state.path, kind=job.kind)
         yield Progress(1, 3, f"Opening {Path(job.plate).name}, which {name} is painted from")
     plate = open_plate(state.path, plate_map=state.plate_map or None, plate=state.plate or None)
     if Path(plate.source).exists() and Path(state.path).expanduser().absolute() != Path(plate.source):

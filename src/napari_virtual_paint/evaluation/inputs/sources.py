@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.inputs.folders import Files, fields_in, holds_painted_fields, stem_of
+from napari_virtual_paint.plates.layouts import SeveralPlatesError
 from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
 from napari_virtual_paint.plates.opening import is_plate, open_plate
 from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
@@ -103,8 +104,8 @@ class EvaluationSource:
         return tuple(self.wells)
 
 
-def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
-    """Open a path as a source; no pixel is read.
+def open_source(path: str | os.PathLike[str], plate: str | None = None) -> EvaluationSource:
+    """Open a path as a source; no pixel is read. `plate` says which plate, where it holds several.
 
     Raises `ReadError` if there is nothing readable.
     """
@@ -114,13 +115,25 @@ def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
     if place.is_dir() and not is_zarr(place) and holds_painted_fields(place):
         return _of_folder(place)
     if is_plate(place) or (place.is_file() and place.suffix.lower() in TABLES) or not place.exists():
-        return of_plate(_with_map_beside(open_plate(place)))
+        return of_plate(_with_map_beside(_open_one(place, plate)))
     if place.is_dir() and not is_zarr(place):
         return _of_folder(place)
     return _of_file(place)
 
 
-def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str]) -> dict[str, EvaluationSource]:
+def _open_one(place: Path, plate: str | None) -> Plate:
+    """Return the plate at a path; the one of a name, where there are several."""
+    try:
+        return open_plate(place)
+    except SeveralPlatesError:
+        if plate is None:
+            raise
+        return open_plate(place, plate=plate)
+
+
+def open_predictions(
+    path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str], plate: str | None = None
+) -> dict[str, EvaluationSource]:
     """Open a prediction: one, or one per model that painted the truth's plate in place (``plate predict --in-place``).
 
     Parameters
@@ -131,14 +144,16 @@ def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.Pa
         Name; empty for that of its file, or of its model where it was painted into the plate.
     truth
         Path of the truth: only a plate that is both is searched for painted images.
+    plate
+        Which plate, where the path holds several.
     """
     place = Path(path).expanduser().absolute()
     if place == Path(truth).expanduser().absolute() and place.is_dir() and is_plate(place):
-        plate = open_plate(place)
-        if plate.painted:
-            found = _painted(plate)
+        opened = _open_one(place, plate)
+        if opened.painted:
+            found = _painted(opened)
             return {name: next(iter(found.values()))} if name and len(found) == 1 else found
-    source = open_source(place)
+    source = open_source(place, plate)
     return {name or source.name: source}
 
 

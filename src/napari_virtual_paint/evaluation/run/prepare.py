@@ -36,6 +36,7 @@ class EvaluationRequest:
     choice: ControlSelection = field(default_factory=ControlSelection)
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     synonyms: Synonyms | None = None  # the names of stains; the default ones where None
+    plate: str | None = None  # which plate, where a source holds several
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     Raises `InputError` if an input is invalid, or nothing pairs.
     """
     _packages()
-    truth = select(open_source(request.truth), request.wells, request.fields)
+    truth = select(open_source(request.truth, request.plate), request.wells, request.fields)
     predictions = _predictions(request)
     pairing = pair_fields(truth, predictions, complete=request.wells is None and request.fields is None)
     images = {TRUTH: truth.images, **{name: source.images for name, source in predictions.items()}}
@@ -92,6 +93,7 @@ def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[s
         **{f"choice of {name}": value for name, value in asdict(request.choice).items()},
         **settings,
         "noise": _noise(request.settings.noise),
+        **({"plate": request.plate} if request.plate is not None else {}),
         # Without names of the user's own, reports begun before there were any go on.
         **({"synonyms": dict(request.synonyms.own)} if request.synonyms is not None and request.synonyms.own else {}),
     }
@@ -101,7 +103,7 @@ def _predictions(request: EvaluationRequest) -> dict[str, EvaluationSource]:
     """Open the predictions; raise an `InputError` where two have the same name, or a reserved one."""
     found: dict[str, EvaluationSource] = {}
     for name, path in request.predictions:
-        for called, source in open_predictions(path, name, request.truth).items():
+        for called, source in open_predictions(path, name, request.truth, request.plate).items():
             own = f"{called} (prediction)" if called.casefold() == TRUTH and not name else called
             if own.casefold() == TRUTH or own in found:
                 raise InputError(f"{path}: a prediction can't be called {own!r}, which is taken; name it (--name, --also NAME=PATH).")

@@ -48,6 +48,8 @@ class PlateJob:
     """Number of torch's threads if the last bits depend on it, else None (see `PaintSettings.steady`)."""
     made_with: Mapping[str, str] = field(default_factory=dict)
     """Versions that the last bits depend on."""
+    part: str = ""
+    """Name of the plate in its source, where that is a table of several plates."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -68,7 +70,8 @@ class PlateJob:
         """
         if values.get("form") != FORM:
             raise ValueError(f"form {values.get('form')!r} is not known")
-        known = {each.name: values[each.name] for each in fields(cls)}
+        known = {each.name: values[each.name] for each in fields(cls) if each.name != "part"}
+        known["part"] = str(values.get("part", ""))  # jobs of version 0.1 have none
         known |= {name: _settings(known[name]) for name in ("asked", "settings")}
         return cls(**{**known, "stains": tuple(known["stains"])})
 
@@ -80,9 +83,9 @@ class PlateJob:
         if (self.model, self.version, self.digest) != (other.model, other.version, other.digest):
             changed = other.model if self.model != other.model else f"{other.model} {other.version} with other weights or description"
             return f"the model was {self.model} {self.version} and is now {changed}"
-        for name in ("kind", "layout") if self.kind == "in-place" else ("kind", "plate", "layout"):
+        for name in ("kind", "layout") if self.kind == "in-place" else ("kind", "plate", "part", "layout"):
             if getattr(self, name) != getattr(other, name):
-                return f"the {_WORDS[name]} was {getattr(self, name)} and is now {getattr(other, name)}"
+                return f"the {_WORDS[name]} was {getattr(self, name) or 'none'} and is now {getattr(other, name) or 'none'}"
         for each in fields(PaintSettings):
             given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))
             if now not in (given, resolved) and each.name != "steady":
@@ -90,7 +93,7 @@ class PlateJob:
         return ""
 
 
-_WORDS = {"kind": "kind of output", "plate": "plate", "layout": "plate's layout"}
+_WORDS = {"kind": "kind of output", "plate": "plate", "part": "plate in its table", "layout": "plate's layout"}
 
 
 def _text(value: Any) -> str:
@@ -153,6 +156,7 @@ def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind
         kind=kind,
         asked=settings,
         settings=steady,
+        part=plate.part,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari_virtual_paint.errors import InputError, ReadError
@@ -37,6 +38,7 @@ def open_layout(request: OpenRequest) -> Plate:
     folders = {os.path.dirname(file) for file, _ in parsed}  # noqa: PTH120 - several times as fast as `Path.parent`
     folder = Path(os.path.commonpath(folders))
     parsed, name = _one_plate(request, parsed, folder) if len(folders) > 1 else (parsed, "")
+    request = replace(request, path=folder / name) if name else request  # each of several plates has a path of its own
     names, more = _names_of_wells(parsed) if request.pattern is None else ({}, ())
     planes = _planes(parsed, names, folder, request.path)
     return assemble_plate(request, planes, SourceMetadata(name or request.name, folder, notes=(*notes, *more)))

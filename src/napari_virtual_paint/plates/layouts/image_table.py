@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
@@ -49,7 +50,7 @@ def open_layout(request: OpenRequest) -> Plate:
     file = _table(request.path)
     if file is None:
         raise ReadError(request.path, "it has no table of images (CSV or Parquet, a column of paths and one of wells), or several")
-    table, name = of_one_plate(read_table(file), request)
+    table, name, several = of_one_plate(read_table(file), request)
     known = columns_of(table)
     if "path" not in known:
         raise ReadError(file, f"it has no column of the images' paths (path, filename, url); there are {', '.join(table.header[:12])}")
@@ -70,7 +71,8 @@ def open_layout(request: OpenRequest) -> Plate:
         metadata=metadata_of(table, wells, [name for name in table.header if meaning(name) not in (None, "plate")]),
         notes=(*notes, *remote_note(files)),
     )
-    return assemble_plate(request, planes, metadata, locate=locate)
+    plate = assemble_plate(request, planes, metadata, locate=locate)
+    return replace(plate, part=name) if several else plate
 
 
 def _join(folder: str, file: str) -> str:

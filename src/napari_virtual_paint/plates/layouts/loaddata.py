@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
@@ -53,7 +54,7 @@ def open_layout(request: OpenRequest) -> Plate:
     file = _table(request.path)
     if file is None:
         raise ReadError(request.path, f"it has no LoadData table ({', '.join(_USUAL_NAMES[:2])}); give the table itself")
-    table, name = of_one_plate(read_table(file), request)
+    table, name, several = of_one_plate(read_table(file), request)
     columns = _columns(table.header)
     if not columns:
         raise ReadError(file, "it has no column of images (FileName_OrigDNA, URL_OrigDNA ...), so it is no LoadData table")
@@ -77,7 +78,8 @@ def open_layout(request: OpenRequest) -> Plate:
         metadata=metadata_of(table, wells, others),
         notes=(*notes, *remote_note(files)),
     )
-    return assemble_plate(request, planes, metadata, locate=locate_part)
+    plate = assemble_plate(request, planes, metadata, locate=locate_part)
+    return replace(plate, part=name) if several else plate
 
 
 def locate_part(folder: str, name: str) -> Place:

@@ -184,8 +184,8 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
     return found
 
 
-def of_one_plate(table: Table, request: OpenRequest) -> tuple[Table, str]:
-    """Return the rows of one plate, if a table lists several, and the plate's name; "" if the table has none.
+def of_one_plate(table: Table, request: OpenRequest) -> tuple[Table, str, bool]:
+    """Return the rows of one plate, if a table lists several, the plate's name, "" if the table has none, and whether it lists several.
 
     Raises `SeveralPlatesError` if there are several, and none of them is asked for.
     """
@@ -194,9 +194,9 @@ def of_one_plate(table: Table, request: OpenRequest) -> tuple[Table, str]:
     for i, name in enumerate(column):
         by_name.setdefault(name, []).append(i)
     if len(by_name) < 2:
-        return table, next(iter(by_name), "")
+        return table, next(iter(by_name), ""), False
     rows, name = request.choose(by_name)
-    return table.select(rows), name
+    return table.select(rows), name, True
 
 
 def metadata_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, Any]]:
