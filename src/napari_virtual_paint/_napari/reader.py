@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
-from napari_virtual_paint.reading.formats import PLATE_INDEXES
+from napari_virtual_paint.reading.formats import PLATE_INDEXES, OpenFile
 
 NOTHING: Any = [(None,)]  # napari's own sign for "read, and there is nothing to add"
 
@@ -49,11 +49,15 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
     title = Path(path if isinstance(path, str) else path[0]).name
     try:
         with open_images(path if isinstance(path, str) else list(path)) as images:
-            stack, names = images.read(scene), images.scenes() if scene is None else []
+            names = images.scenes() if scene is None else []
+            first = 0 if scene is None and isinstance(images, OpenFile) else scene
+            stack = images.read(first)
         layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene})
     except VirtualPaintError as error:
         show_error(str(error))
         return list(NOTHING)
+    for note in stack.notes:
+        show_info(note)
     if stack.channels is None:
         for index, (_, arguments, _kind) in enumerate(layers):
             arguments["name"] = title if len(layers) == 1 else f"{title.split('.')[0]} {index}"

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.choices import BLENDS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
-from napari_virtual_paint.cli._output import print_note, split_list
+from napari_virtual_paint.cli._output import print_note, print_notes, split_list
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.plates.plate import Plate
+    from napari_virtual_paint.stack import Stack
     from napari_virtual_paint.stain_names import Synonyms
 
 Parser = Any  # A parser, or a group of its options, which share only private base classes
@@ -39,6 +40,41 @@ def add_channels(parser: Parser, **options: Any) -> None:
     """Add ``--channels``, the channels that a model gets."""
     text = "channels of the image, by name or position, in the model's order (default: matched by name)"
     parser.add_argument("--channels", type=channel_list, metavar="A,B", **{"help": text, **options})
+
+
+def add_axes(parser: Parser, *, roles: str = "") -> None:
+    """Add ``--axes``, what the axes of arrays mean that state none.
+
+    Parameters
+    ----------
+    roles
+        The two arguments whose axes may differ, such as ``IMAGE,STAIN``; empty where one value is for all images.
+    """
+    text = "what the axes of the image's array are, in its order, where the file states none: letters of TCZYX, S for colours; such as YXC"
+    each = f"; two with a comma for {roles}, either of which may be empty" if roles else ""
+    parser.add_argument("--axes", metavar="YXC", help=text + each)
+
+
+def axes_of_two(args: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Return the axes of the two images that ``--axes A,B`` gives; one value is for both.
+
+    Raises `InputError` if there are more than two.
+    """
+    if args.axes is None:
+        return None, None
+    first, *others = (part.strip() or None for part in args.axes.split(","))
+    if len(others) > 1:
+        raise InputError(f"--axes {args.axes!r} names the axes of {len(others) + 1} images; give one for both, or two with a comma.")
+    return first, others[0] if others else first
+
+
+def read_image(path: str, axes: str | None = None) -> Stack:
+    """Read an image, and print what its reader wants the user to know."""
+    from napari_virtual_paint.reading import read
+
+    stack = read(path, axes=axes)
+    print_notes(stack.notes)
+    return stack
 
 
 def add_device(parser: Parser) -> None:

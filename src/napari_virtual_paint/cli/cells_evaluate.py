@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_nuclei, add_workers
+from napari_virtual_paint.cli._options import CELL_MODEL, add_axes, add_json, add_nuclei, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, table
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
         help="network of the Fréchet distance: Inception, or the model's own small one (default: Inception if its weights are on disk)",
     )
     add_nuclei(parser)
+    add_axes(parser)
     parser.add_argument("--most", type=int, metavar="N", help="evaluate N random cells (default: all)")
     add_workers(parser, "measure")
     add_json(parser)
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = open_cell_model(args.model)
     found = None
-    options = {"network": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers}
+    options = {"network": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers, "axes": args.axes}
     with ProgressBar("Evaluating") as progress:
         for item in evaluate(model, open_table(args.table), args.images, **options):
             if isinstance(item, CellEvaluation):

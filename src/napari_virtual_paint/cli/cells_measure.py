@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._options import add_json, add_nuclei, add_workers
+from napari_virtual_paint.cli._options import add_axes, add_json, add_nuclei, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, split_list
 from napari_virtual_paint.errors import InputError
 
@@ -31,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--channels", type=split_list, metavar="A,B", help="names for all channels in their order, or only the channels to measure"
     )
+    add_axes(parser)
     parser.add_argument("--tile", type=int, metavar="PX", help="side of a montage's tiles; 0: no montage (default: look for a grid)")
     parser.add_argument("--labels", metavar="FILE", help="name of the file beside each image with its labels (channels nucleus, cell)")
     parser.add_argument(
@@ -75,7 +76,7 @@ def measured(args: argparse.Namespace, parts: Path) -> Any:
     from napari_virtual_paint.cells.measurement.images import measure_files
     from napari_virtual_paint.runtime.generators import run_to_end
 
-    options = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
+    options = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers", "axes")
     steps = measure_files(args.images, **{name: getattr(args, name) for name in options}, parts=parts)
     with ProgressBar("Measuring") as progress:
         return run_to_end(steps, progress.show)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS
-from napari_virtual_paint.cli._options import MODEL, add_channels, add_json
+from napari_virtual_paint.cli._options import MODEL, add_axes, add_channels, add_json, read_image
 from napari_virtual_paint.cli._output import print_note, print_result, table
 from napari_virtual_paint.errors import InputError
 
@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images of any readable format")
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help=MODEL)
     add_channels(parser)
+    add_axes(parser)
     parser.add_argument("--resample", action="store_true", help="check them as `predict --resample` would paint them")
     add_json(parser)
 
@@ -36,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     """
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import check_domain
-    from napari_virtual_paint.reading import read
 
     model = open_model(args.model)
     domain = model.domain
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         )
     verdicts: list[tuple[str, DomainVerdict | None]] = []
     for path in args.images:
-        verdicts.append((path, check_domain(model, read(path), channels=args.channels, resample=args.resample)))
+        verdicts.append((path, check_domain(model, read_image(path, args.axes), channels=args.channels, resample=args.resample)))
         if verdicts[-1][1] is None:
             print_note(f"{path}: it is empty, so there is nothing to compare.")
     empty: dict[str, Any] = {"distance": None, "verdict": None, "reasons": ["The image is empty."], "parts": {}}

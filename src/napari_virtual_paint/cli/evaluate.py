@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
-from napari_virtual_paint.cli._options import add_json, add_synonyms, synonyms_of
+from napari_virtual_paint.cli._options import add_axes, add_json, add_synonyms, axes_of_two, read_image, synonyms_of
 from napari_virtual_paint.cli._output import print_notes, print_result, table
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
         help="zscore: scale each channel to mean 0 and SD 1 first, since predicted intensities have no unit; raw: don't scale "
         "(default: %(default)s)",
     )
+    add_axes(parser, roles="PREDICTION,TRUTH")
     add_synonyms(parser)
     evaluate_noise.add_options(parser)
     evaluate_levels.add_options(parser)
@@ -44,11 +45,12 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_levels.run(args, evaluate_noise.source_of(args))
     evaluate_levels.only_with_level(args)
     from napari_virtual_paint.metrics import compare
-    from napari_virtual_paint.reading import read
 
-    comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args), synonyms_of(args))
+    prediction, truth = map(read_image, (args.prediction, args.truth), axes_of_two(args))
+    comparison = compare(prediction, truth, args.scale, evaluate_noise.source_of(args), synonyms_of(args))
     print_notes(comparison.notes)
-    print_result(comparison.to_json(), as_text(comparison), as_json=args.json)
+    notes = [*prediction.notes, *truth.notes]
+    print_result(comparison.to_json() | ({"notes": notes} if notes else {}), as_text(comparison), as_json=args.json)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.cli import FAILED_FIELDS, INTERRUPTED
-from napari_virtual_paint.cli._options import add_selection, synonyms_of, worker_count
+from napari_virtual_paint.cli._options import add_selection, axes_of_two, synonyms_of, worker_count
 from napari_virtual_paint.cli._output import (
     MOST_FAILURES,
     ProgressBar,
@@ -123,6 +123,7 @@ def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress
         settings=settings,
         synonyms=synonyms_of(args),
         plate=args.plate_name,
+        axes=axes_of_two(args),
     )
 
 

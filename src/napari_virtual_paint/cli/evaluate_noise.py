@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.cli._options import axes_of_two, read_image
 from napari_virtual_paint.cli._output import split_list
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def _number(text: str, whole: str) -> float:
 def source_of(args: argparse.Namespace) -> NoiseSource | None:
     """Return the source of the noise that the options name; None if none is given."""
     from napari_virtual_paint.metrics import Camera, Controls, Estimated, Given, Repeat
-    from napari_virtual_paint.reading import read
 
+    _, axes = axes_of_two(args)
     if args.noise_control:
-        return Controls([read(path) for path in args.noise_control])
+        return Controls([read_image(path, axes) for path in args.noise_control])
     if args.noise_repeat:
-        return Repeat(read(args.noise_repeat))
+        return Repeat(read_image(args.noise_repeat, axes))
     if args.noise_sd:
         return Given(args.noise_sd)
     if args.noise_camera:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.cli import COMMANDS, models_convert
-from napari_virtual_paint.cli._options import MODEL, Subparsers, add_channels, add_json, add_overwrite
+from napari_virtual_paint.cli._options import MODEL, Subparsers, add_axes, add_channels, add_json, add_overwrite, read_image
 from napari_virtual_paint.cli._output import ProgressBar, print_result
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -67,6 +67,7 @@ def _add_domain(actions: Subparsers) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("--images", nargs="+", required=True, metavar="FILE", help="the training images (inputs only)")
     add_channels(parser)
+    add_axes(parser)
     parser.add_argument("-o", "--output", metavar="OUT", help="the new package (default: add the summary to the existing one)")
     add_overwrite(parser)
     add_json(parser)
@@ -79,12 +80,11 @@ def run_domain(args: argparse.Namespace) -> int:
     from napari_virtual_paint.models.applicability.check import summarize
     from napari_virtual_paint.models.catalogue import bundled_folder
     from napari_virtual_paint.models.package.copying import add_domain
-    from napari_virtual_paint.reading import read
 
     model = open_model(args.model)
     if args.output is None and Path(model.info.source).resolve().parent == bundled_folder().resolve():
         raise InputError(f"{model.info.id}: a bundled model is not changed; name the new package with -o.")
-    stacks = [read(path) for path in args.images]
+    stacks = [read_image(path, args.axes) for path in args.images]
     with ProgressBar("Reading the training images") as progress:
         domain = run_to_end(summarize(model, stacks, channels=args.channels), lambda stage: progress.update(stage.done, stage.total))
     path = add_domain(Path(model.info.source), domain, args.output, overwrite=args.overwrite)

@@ -10,7 +10,17 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, gigabytes, open_models, paint_settings
+from napari_virtual_paint.cli._options import (
+    MODEL,
+    add_axes,
+    add_channels,
+    add_json,
+    add_painting,
+    gigabytes,
+    open_models,
+    paint_settings,
+    read_image,
+)
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.text import elapsed
@@ -52,6 +62,7 @@ def add_parser(subparsers: Any) -> None:
         help="channels of the image, by name or position, in the model's order (default: matched by name); "
         "give it once for all models, or once for each",
     )
+    add_axes(parser)
     add_painting(parser)
     parser.add_argument(
         "--memory",
@@ -69,7 +80,6 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
     from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.painting.network_input import output_shape
-    from napari_virtual_paint.reading import read
     from napari_virtual_paint.writing.api import blockwise
 
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
@@ -79,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     uncertainty_output = uncertainty_path(output) if has_uncertainty(many, settings) else None
     if uncertainty_output is not None:
         check_output(uncertainty_output, args.input)
-    stack = read(args.input)
+    stack = read_image(args.input, args.axes)
     matched = matches(many, stack, settings)
     verdict = domain_of(many, stack, settings, matched=matched)
     paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
@@ -98,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     print_notes(painting.report.notes)
     if painting.uncertainty is not None and uncertainty_output is not None:
         write_image(painting.uncertainty, uncertainty_output)
-    report = report_of(painting, output, uncertainty_output)
+    report = report_of(painting, output, uncertainty_output) | ({"notes": list(stack.notes)} if stack.notes else {})
     print_result(report, as_text(report), as_json=args.json)
     return 0
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS
-from napari_virtual_paint.cli._options import add_channels, add_device, add_json, add_synonyms, synonyms_of
+from napari_virtual_paint.cli._options import (
+    add_axes,
+    add_channels,
+    add_device,
+    add_json,
+    add_synonyms,
+    axes_of_two,
+    read_image,
+    synonyms_of,
+)
 from napari_virtual_paint.cli._output import ProgressBar, jsonable, print_note, print_notes, print_result
 from napari_virtual_paint.cli.predict import check_output, write_image
 from napari_virtual_paint.errors import InputError
@@ -55,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
         "--stain", metavar="NAME", help="stain of the model, or channel of IMAGE without a model (default: the one called as --channel)"
     )
     add_channels(parser)
+    add_axes(parser, roles="IMAGE,STAIN")
     add_synonyms(parser)
     parser.add_argument("--transform", "--fit", dest="kind", choices=KINDS, default="similarity", help="default: %(default)s")
     parser.add_argument(
@@ -74,10 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if args.painted and args.model is None:
         raise InputError("--painted writes the stains that a model paints; name one with -m.")
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.reading import read
 
     model = None if args.model is None else open_model(args.model)
-    image, target = read(args.image), read(args.target)
+    image, target = map(read_image, (args.image, args.target), axes_of_two(args))
     found = _register(args, image, target, model)
     print_notes(found.notes)
     report = found.to_json()

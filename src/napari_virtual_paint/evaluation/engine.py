@@ -42,6 +42,7 @@ def evaluate(
     choice: ControlSelection | None = None,
     settings: EvaluationSettings | None = None,
     synonyms: Synonyms | None = None,
+    axes: tuple[str | None, str | None] = (None, None),
     places: Mapping[str, str] | None = None,
     plate: str | None = None,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
@@ -70,6 +71,8 @@ def evaluate(
         Settings. A script that asks for more than one worker needs ``if __name__ == "__main__":``.
     synonyms
         The names of stains, by which channels of other names pair; `stain_names.default_synonyms` where None.
+    axes
+        What the axes of the predictions' arrays are, and those of the truth's (see `reading.read`).
     places
         Additional levels: name -> ``module:OBJECT``.
     plate
@@ -104,6 +107,7 @@ def evaluate(
         settings=settings or EvaluationSettings(),
         synonyms=synonyms,
         plate=plate,
+        axes=axes,
     )
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)

@@ -24,7 +24,6 @@ from napari_virtual_paint.reading.formats import (
     TIFF,
     OpenFile,
     Source,
-    is_hidden,
     is_image_name,
     literal_part,
     open_file,
@@ -34,6 +33,7 @@ from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.name_words import is_projection
 from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.reading.ome_zarr import is_zarr
+from napari_virtual_paint.runtime.hidden_files import is_hidden
 from napari_virtual_paint.stack import Stack
 
 _CHECKED = 64  # of more files than this, or of remote ones, only the first is opened at once, the others when their pixels are used

@@ -16,6 +16,7 @@ from napari_virtual_paint.reading.ome_xml import COMPANION
 from napari_virtual_paint.reading.zip_store import is_zipped_zarr
 from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.runtime.file_kind import FileKind, file_kind
+from napari_virtual_paint.runtime.hidden_files import is_hidden
 from napari_virtual_paint.stack import Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -52,11 +53,6 @@ def literal_part(path: Path) -> tuple[Path, tuple[str, ...]]:
     parts = path.parts
     there = next((i for i in range(len(parts) - 1, 0, -1) if Path(*parts[:i]).is_dir()), 0)
     return Path(*parts[:there]), parts[there:]
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether a name is one of the files that systems leave beside images (``._a.tif``, ``.DS_Store``, ``Thumbs.db``)."""
-    return name.startswith(".") or name.casefold() in ("thumbs.db", "desktop.ini")
 
 
 class Images(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 from napari.layers import Image, Labels
 
 from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
@@ -32,6 +33,9 @@ RNG = np.random.default_rng(0)
         ((6, 7, 3), {"rgb": True}, None, (1, 3, 1, 6, 7)),
         ((5, 6, 7, 4), {"rgb": True}, None, (1, 3, 5, 6, 7)),
         ((3, 6, 7), {"metadata": {KEY: {"axes": "CYX"}}}, None, (1, 3, 1, 6, 7)),
+        ((3, 6, 7), {"metadata": {KEY: {"axes": "CYX"}}, "axis_labels": ("t", "y", "x")}, None, (3, 1, 1, 6, 7)),
+        ((2, 3, 6, 7), {"axis_labels": ("c", "angle", "y", "x")}, None, (1, 2, 3, 6, 7)),
+        ((2, 3, 6, 7), {"axis_labels": ("field", "c", "y", "x")}, None, (1, 3, 2, 6, 7)),
     ],
 )
 def test_one_layer_gives_tczyx(shape, arguments, axes, expected):
@@ -63,6 +67,44 @@ def test_multiscale_gives_full_resolution():
     np.testing.assert_array_equal(stack_from_layers([layer]).stack.data[0, 0, 0], full)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(("dims", "labels", "expected"), [
+    (("channel", "y", "x"), None, (1, 3, 1, 6, 7)),
+    (("time", "y", "x"), None, (3, 1, 1, 6, 7)),
+    (("a", "b", "c"), None, None),
+    (("dim_0", "dim_1", "dim_2"), None, (1, 1, 3, 6, 7)),
+    (("channel", "y", "x"), ("z", "y", "x"), (1, 1, 3, 6, 7)),
+])  # fmt: skip
+def test_xarrays_are_images(dims, labels, expected, lazy):
+    data = RNG.random((3, 6, 7))
+    array = xr.DataArray(da.from_array(data, chunks=3) if lazy else data, dims=dims)
+    layer = Image(array, contrast_limits=(0, 1), **({"axis_labels": labels} if labels else {}))
+    if expected is None:
+        with pytest.raises(InputError, match="by its labels"):
+            stack_from_layers([layer])
+        return
+    stack = stack_from_layers([layer]).stack
+    assert stack.shape == expected
+    assert isinstance(stack.data, da.Array if lazy else np.ndarray)
+    np.testing.assert_array_equal(np.asarray(stack.data).reshape(3, 6, 7), data)
+
+
+def test_several_xarrays_become_channels():
+    layers = [Image(xr.DataArray(RNG.random((6, 7)), dims=("y", "x")), name=name) for name in ("one", "two")]
+    stack = stack_from_layers(layers).stack
+    np.testing.assert_array_equal(np.asarray(stack.data)[0, 1, 0], np.asarray(layers[1].data))
+
+
+@pytest.mark.parametrize(("shape", "noted"), [((64, 64, 2), True), ((10, 64, 64, 3), True), ((64, 64, 64), False), ((64, 2), False)])
+def test_images_of_few_columns_are_noted(shape, noted):
+    layer = Image(np.zeros(shape, np.uint8), name="odd", rgb=False)
+    notes = stack_from_layers([layer]).stack.notes
+    assert bool(notes) == noted
+    assert all("'odd'" in note and f"images of {shape[-1]} columns" in note for note in notes)
+    labels = "tzyx"[-len(shape) :]
+    assert stack_from_layers([Image(np.zeros(shape, np.uint8), axis_labels=tuple(labels), rgb=False)]).stack.notes == ()
+
+
 def test_units_become_pixel_size():
     layer = Image(np.zeros((4, 3, 6, 7)), scale=(30, 500, 0.1, 0.2), units=("s", "nm", "um", "um"))
     stack = stack_from_layers([layer]).stack
@@ -79,6 +121,11 @@ def test_units_become_pixel_size():
         ([Image(np.zeros((4, 4)), name="a"), Image(np.zeros((4, 5)), name="b")], "'a' and 'b' differ in size"),
         ([Image(np.zeros((2, 2, 2, 2, 4, 4)), name="deep")], "'deep' has 6 axes"),
         ([Image(np.zeros((2, 4, 4, 3)), rgb=True, axis_labels=("c", "y", "x"), name="odd")], "'odd' has both"),
+        ([Image(np.zeros((6, 2, 7)), axis_labels=("y", "c", "x"), name="mid")], "'mid' has the axes y, c, x by its labels"),
+        ([Image(np.zeros((6, 7, 2)), axis_labels=("y", "x", "c"), name="last")], "'last' has the axes y, x, c by its labels"),
+        ([Image(np.zeros((6, 7)), axis_labels=("x", "y"), name="turned")], "'turned' has the axes x, y by its labels"),
+        ([Image(np.zeros((2, 6, 7)), axis_labels=("y", "y", "x"), name="twice")], "'twice' has the axes y, y, x by its labels"),
+        ([Image(np.zeros((2, 6, 7)), axis_labels=("x", "what", "y"), name="some")], "'some' has"),
     ],
 )
 def test_what_can_not_be_used_is_named(layers, words):

@@ -158,16 +158,31 @@ def guess_axes(layer: Any, known: str | None = None) -> str:
     Parameters
     ----------
     known
-        What the user or the layer's own metadata says; taken if it fits.
+        What the layer's metadata says; taken if it fits and its labels name no axes.
     """
-    if known is not None and len(known) == layer.ndim and valid_axes(known):
-        return known
-    named = "".join(LABELS.get(label.casefold(), "?") for label in layer.axis_labels)
+    named = labelled_axes(layer)
     if valid_axes(named):
         return named
-    if layer.ndim == 3 and in_unit(1.0, layer.units[0], "s") is not None:
-        return "TYX"
-    return DEFAULT_AXES.get(int(layer.ndim), "?" * int(layer.ndim))
+    if known is not None and len(known) == layer.ndim and valid_axes(known):
+        return known
+    in_time = layer.ndim == 3 and in_unit(1.0, layer.units[0], "s") is not None
+    default = "TYX" if in_time else DEFAULT_AXES.get(int(layer.ndim), "?" * int(layer.ndim))
+    if all(name in ("?", axis) for name, axis in zip(named, default, strict=True)):
+        return default
+    free = iter(axis for axis in "ZTC" if axis not in named)
+    filled = "".join(next(free, "?") if name == "?" else name for name in reversed(named))[::-1]
+    return filled if valid_axes(filled) else named
+
+
+def labelled_axes(layer: Any) -> str:
+    """Return the letters that a layer's axis labels name, or the dimensions of its xarray; ``?`` for each that names none."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    named = "".join(LABELS.get(str(label).casefold(), "?") for label in layer.axis_labels)
+    dims = getattr(data, "dims", ())
+    if set(named) == {"?"} and isinstance(dims, tuple):
+        of_data = "".join(LABELS.get(str(dim).casefold(), "?") for dim in dims[: layer.ndim])
+        return of_data if len(of_data) == layer.ndim else named
+    return named
 
 
 def valid_axes(axes: Sequence[str]) -> bool:

@@ -11,9 +11,10 @@ import dask.array as da
 import numpy as np
 
 from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
-from napari_virtual_paint._napari.shared.geometry import Geometry, guess_axes, valid_axes
+from napari_virtual_paint._napari.shared.geometry import Geometry, guess_axes, labelled_axes, valid_axes
 from napari_virtual_paint.channel_colors import channel_color, is_transmitted
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.reading.axes import likely
 from napari_virtual_paint.stack import AXES, Array, Stack
 
 KEY = "virtual_paint"  # key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ...
@@ -48,6 +49,8 @@ def is_stain(layer: Any) -> bool:
 def pixels_of(layer: Any) -> Array:
     """Return a layer's data at full resolution, numpy or dask, without reading it."""
     data = layer.data[0] if layer.multiscale else layer.data
+    if type(data).__module__.partition(".")[0] == "xarray":
+        data = data.data
     return data if isinstance(data, (np.ndarray, da.Array)) else da.from_array(data)
 
 
@@ -59,6 +62,11 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
     if axes is not None and (len(axes) != layer.ndim or not valid_axes(axes)):
         raise InputError(f"Layer {layer.name!r} has {layer.ndim} axes, so they can't be {axes!r}; name each once, ending in YX.")
     found = axes or guess_axes(layer, our_metadata(layer).get("axes"))
+    if not valid_axes(found) and set(found) <= set(AXES):
+        raise InputError(
+            f"Layer {layer.name!r} has the axes {', '.join(found.lower())} by its labels, which must be different and end in y, x;"
+            " transpose its data, or correct the labels."
+        )
     if not valid_axes(found):
         raise InputError(
             f"Layer {layer.name!r} has {layer.ndim} axes, which can't be told apart; name them t, c, z, y, x in its axis labels."
@@ -102,6 +110,7 @@ def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> LayerSo
     names = [name for layer, part in zip(layers, parts, strict=True) for name in _names(layer, part, alone=len(layers) == 1)]
     data = parts[0] if len(parts) == 1 else _concatenate(parts)
     provenance = our_metadata(first).get("provenance")
+    notes = [note for layer in layers if axes is None and (note := _doubt(layer))]
     stack = Stack(
         data,
         None if None in names else tuple(str(name) for name in names),
@@ -110,11 +119,26 @@ def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> LayerSo
         _source(first),
         rgb=len(layers) == 1 and bool(first.rgb),
         provenance=provenance if isinstance(provenance, Mapping) else None,
+        notes=tuple(notes),
     )
     paths = {_source(layer) for layer in layers}
     path = paths.pop() if len(paths) == 1 else None
     return LayerSource(
         stack, geometry, tuple(layer.name for layer in layers), _handles(layers, parts), path if path and Path(path).exists() else None
+    )
+
+
+def _doubt(layer: Any) -> str | None:
+    """Return a note on a layer without axis labels whose shape makes it unlikely that its last axes are y and x."""
+    if layer.rgb or our_metadata(layer).get("axes") or set(labelled_axes(layer)) != {"?"}:
+        return None
+    shape = pixels_of(layer).shape
+    if likely(shape, guess_axes(layer))[1] is None:
+        return None
+    sizes, letters = " x ".join(map(str, shape)), ", ".join(guess_axes(layer).lower())
+    return (
+        f"Layer {layer.name!r} ({sizes}) was taken as {letters}, with images of {shape[-1]} columns; if its last axis is one of channels,"
+        " transpose its data and name its axes in the axis labels."
     )
 
 

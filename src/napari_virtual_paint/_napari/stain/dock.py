@@ -342,7 +342,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._enable()
 
     def _finished(self, how: str, painting: Any) -> None:
-        notes = self.fit.match.notes if self.fit.match is not None else ()
+        doubts = self.fit.source.stack.notes if self.fit.source is not None else ()
+        notes = (*doubts, *(self.fit.match.notes if self.fit.match is not None else ()))
         self.painting = None
         self.panel.status.setText({"cancelled": "Cancelled.", "failed": "Stopped by an error."}.get(how, ""))
         if painting is not None:

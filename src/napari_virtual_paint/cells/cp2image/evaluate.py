@@ -131,6 +131,7 @@ def evaluate(
     nuclei: str | None = None,
     most: int | None = None,
     workers: int = 1,
+    axes: str | None = None,
 ) -> Iterator[Progress | CellEvaluation]:
     """Generate a table's cells, measure them, and compare with the requested features.
 
@@ -148,6 +149,8 @@ def evaluate(
         Sample this many cells if there are more.
     workers
         Worker processes for measuring.
+    axes
+        What the axes of the images' arrays are (see `reading.read`).
 
     Yields
     ------
@@ -162,7 +165,7 @@ def evaluate(
         If table, images and model don't fit.
     """
     pairs = None
-    for item in cut_crops(table, images, model.channels, model.size, most):
+    for item in cut_crops(table, images, model.channels, model.size, most, axes=axes):
         if isinstance(item, Pairs):
             pairs = item
         else:

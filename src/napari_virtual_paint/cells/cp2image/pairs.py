@@ -39,7 +39,14 @@ class Pairs:
 
 
 def cut_crops(
-    table: CellTable, images: Sequence[str | Path], channels: Sequence[str], size: int, most: int | None = None, seed: int = 0
+    table: CellTable,
+    images: Sequence[str | Path],
+    channels: Sequence[str],
+    size: int,
+    most: int | None = None,
+    seed: int = 0,
+    *,
+    axes: str | None = None,
 ) -> Iterator[Progress | Pairs]:
     """Cut the crops of a table's cells from their images.
 
@@ -55,6 +62,8 @@ def cut_crops(
         Side of a crop, px.
     most, seed
         Sample this many cells if there are more.
+    axes
+        What the axes of the images' arrays are (see `reading.read`).
 
     Yields
     ------
@@ -90,7 +99,9 @@ def cut_crops(
         assert image is not None
         own = (frame["file"] == name).to_numpy()
         rows = frame[own]
-        planes, _ = planes_of(read(image.path).compute(), str(image.path), list(channels))
+        stack = read(image.path, axes=axes)
+        notes += [note for note in stack.notes if note not in notes]
+        planes, _ = planes_of(stack.compute(), str(image.path), list(channels))
         tile = int(rows["tile"].iloc[0]) if np.isfinite(rows["tile"].iloc[0]) else None
         crops[own] = crop(planes, rows[["y", "x"]].to_numpy(), size, tile)
         yield Progress(number, len(files))

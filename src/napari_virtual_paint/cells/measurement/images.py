@@ -159,6 +159,7 @@ def measure_files(
     costes: bool = False,
     workers: int = 1,
     parts: Path | None = None,
+    axes: str | None = None,
 ) -> Generator[Progress, None, pd.DataFrame]:
     """Segment and measure the cells of images; each yield is a place to cancel.
 
@@ -183,6 +184,8 @@ def measure_files(
     parts
         Folder that stores the rows of each finished image: a repeated call resumes from there. The caller removes it once
         the table is written (`MeasurementCheckpoint.remove`).
+    axes
+        What the axes of the images' arrays are (see `reading.read`).
 
     Returns
     -------
@@ -204,8 +207,9 @@ def measure_files(
     images = find_images(paths)
     yield Progress(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
     if scale is None:
-        scale = full_scale([read(image.path) for image in images])
+        scale = full_scale([read(image.path, axes=axes) for image in images])
     settings = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
+    settings |= {"axes": axes} if axes is not None else {}
     checkpoint = None if parts is None else MeasurementCheckpoint(parts, {**settings, "method": method, "keep_border": keep_border})
     if checkpoint is not None and (note := checkpoint.note or _resume_note(checkpoint, images, labels)):
         yield Progress(0, len(images), note)
@@ -215,9 +219,11 @@ def measure_files(
         label_file = _label_file(image, labels)
         table = None if checkpoint is None else checkpoint.read(image.path, label_file)
         new = table is None
+        notes: tuple[str, ...] = ()
         if table is None:
-            stack = read(image.path).compute()
+            stack = read(image.path, axes=axes).compute()
             planes, names = planes_of(stack, str(image.path), channels)
+            notes = stack.notes
             side = find_tile(planes) if tile is None else tile
             found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
             steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
@@ -227,7 +233,7 @@ def measure_files(
                 checkpoint.keep(table, image.path, label_file)
         if len(table):
             tables.append(_named(table, image, number))
-        yield Progress(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
+        yield Progress(number, len(images), " ".join((*notes, f"{image.name}: {len(table)} cells.")) if new else "")
     if not tables:
         raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
     return pd.concat(tables, ignore_index=True)

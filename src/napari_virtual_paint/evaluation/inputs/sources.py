@@ -17,6 +17,7 @@ from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
 from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.plates.simulation.design import plate_name
 from napari_virtual_paint.reading import can_read, scenes
+from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 
@@ -59,12 +60,13 @@ class PlaceFiles:
 
     source: str
     images: Mapping[Field, str]
+    axes: str | None = None
 
     def read(self, field: Field) -> Stack:
         """Return a field's image."""
         from napari_virtual_paint.reading import read
 
-        return read(self.images[field])
+        return read(self.images[field], axes=self.axes)
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ class FileImages:
     """Fields in separate files."""
 
     files: Files
+    axes: str | None = None
 
     def read(self, key: str) -> Stack:
         """Return a field's image."""
         from napari_virtual_paint.reading import read
 
         path, scene = self.files[key]
-        return read(path, scene=scene)
+        return read(path, scene=scene, axes=self.axes)
 
     def stamp(self, key: str) -> str:
         """Return size and modification time of the file."""
@@ -104,21 +107,41 @@ class EvaluationSource:
         return tuple(self.wells)
 
 
-def open_source(path: str | os.PathLike[str], plate: str | None = None) -> EvaluationSource:
-    """Open a path as a source; no pixel is read. `plate` says which plate, where it holds several.
+def open_source(path: str | os.PathLike[str], plate: str | None = None, axes: str | None = None) -> EvaluationSource:
+    """Open a path as a source; no pixel is read.
 
-    Raises `ReadError` if there is nothing readable.
+    Parameters
+    ----------
+    plate
+        Which plate, where the path holds several.
+    axes
+        What the user says the axes of its images' arrays are.
+
+    Raises
+    ------
+    ReadError
+        If there is nothing readable.
+    InputError
+        If axes are given for a plate of a microscope, whose layout says what they are.
     """
+    axes = None if axes is None else parse_axes(axes)
     place = Path(path).expanduser().absolute()
     if not place.exists() and not any(letter in place.name for letter in "*?["):
         raise ReadError(place, "there is no such file or folder; check the path")
     if place.is_dir() and not is_zarr(place) and holds_painted_fields(place):
-        return _of_folder(place)
+        return _of_folder(place, axes)
     if is_plate(place) or (place.is_file() and place.suffix.lower() in TABLES) or not place.exists():
+        _no_axes(place, axes)
         return of_plate(_with_map_beside(_open_one(place, plate)))
     if place.is_dir() and not is_zarr(place):
-        return _of_folder(place)
-    return _of_file(place)
+        return _of_folder(place, axes)
+    return _of_file(place, axes)
+
+
+def _no_axes(place: Path, axes: str | None) -> None:
+    """Raise an `InputError` if axes are given for a plate."""
+    if axes is not None:
+        raise InputError(f"{place}: it is a plate, whose images state what their axes are; leave --axes out for it.")
 
 
 def _open_one(place: Path, plate: str | None) -> Plate:
@@ -132,7 +155,7 @@ def _open_one(place: Path, plate: str | None) -> Plate:
 
 
 def open_predictions(
-    path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str], plate: str | None = None
+    path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str], plate: str | None = None, axes: str | None = None
 ) -> dict[str, EvaluationSource]:
     """Open a prediction: one, or one per model that painted the truth's plate in place (``plate predict --in-place``).
 
@@ -146,6 +169,8 @@ def open_predictions(
         Path of the truth: only a plate that is both is searched for painted images.
     plate
         Which plate, where the path holds several.
+    axes
+        As for `open_source`.
     """
     place = Path(path).expanduser().absolute()
     if place == Path(truth).expanduser().absolute() and place.is_dir() and is_plate(place):
@@ -153,7 +178,7 @@ def open_predictions(
         if opened.painted:
             found = _painted(opened)
             return {name: next(iter(found.values()))} if name and len(found) == 1 else found
-    source = open_source(place, plate)
+    source = open_source(place, plate, axes)
     return {name or source.name: source}
 
 
@@ -243,24 +268,25 @@ def _painted(plate: Plate) -> dict[str, EvaluationSource]:
     }
 
 
-def _of_file(path: Path) -> EvaluationSource:
+def _of_file(path: Path, axes: str | None) -> EvaluationSource:
     """Return one image; in a file with several, each is a field."""
     if not can_read(path):
         raise ReadError(path, "it is neither an image nor a plate; give a field's file, a folder of fields or a plate")
     names = scenes(path)
     stem = stem_of(path)
     files: Files = {stem: (str(path), None)} if len(names) < 2 else {name: (str(path), name) for name in names}
-    return EvaluationSource(str(path), "file", stem, dict.fromkeys(files, ""), FileImages(files))
+    return EvaluationSource(str(path), "file", stem, dict.fromkeys(files, ""), FileImages(files, axes))
 
 
-def _of_folder(path: Path) -> EvaluationSource:
+def _of_folder(path: Path, axes: str | None) -> EvaluationSource:
     """Return a folder of fields, or of files that form one field."""
     found = fields_in(path)
     if found.by_names:
+        _no_axes(path, axes)
         return of_plate(_with_map_beside(open_plate(path, layout="pattern")))
     if found.places:
-        plate = Plate(path.name, str(path), "files", tuple(found.places), PlaceFiles(str(path), found.places))
+        plate = Plate(path.name, str(path), "files", tuple(found.places), PlaceFiles(str(path), found.places, axes))
         return of_plate(_with_map_beside(plate))
     by_field = bool(found.metadata)
     wells = {key: key if by_field else "" for key in found.files}
-    return EvaluationSource(str(path), "folder", path.name, wells, FileImages(found.files), found.metadata, by_field, found.notes)
+    return EvaluationSource(str(path), "folder", path.name, wells, FileImages(found.files, axes), found.metadata, by_field, found.notes)

@@ -37,6 +37,7 @@ class EvaluationRequest:
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     synonyms: Synonyms | None = None  # the names of stains; the default ones where None
     plate: str | None = None  # which plate, where a source holds several
+    axes: tuple[str | None, str | None] = (None, None)  # of the predictions' arrays and the truth's, where they state none
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     Raises `InputError` if an input is invalid, or nothing pairs.
     """
     _packages()
-    truth = select(open_source(request.truth, request.plate), request.wells, request.fields)
+    truth = select(open_source(request.truth, request.plate, request.axes[1]), request.wells, request.fields)
     predictions = _predictions(request)
     pairing = pair_fields(truth, predictions, complete=request.wells is None and request.fields is None)
     images = {TRUTH: truth.images, **{name: source.images for name, source in predictions.items()}}
@@ -67,7 +68,8 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     stains = pair_stains(first[TRUTH], {name: first[name] for name in predictions}, request.synonyms)
     wells = known_wells(truth, tuple(predictions.values()), pairing.keys, request.plate_map, request.choice)
     source_notes = [note for source in (truth, *predictions.values()) for note in source.notes]
-    notes = tuple(dict.fromkeys((*source_notes, *pairing.notes, *stains.notes, *wells.notes)))
+    read_notes = [note for stack in first.values() for note in stack.notes]
+    notes = tuple(dict.fromkeys((*source_notes, *read_notes, *pairing.notes, *stains.notes, *wells.notes)))
     return PreparedEvaluation(
         truth=truth,
         predictions=predictions,
@@ -95,6 +97,7 @@ def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[s
         "noise": _noise(request.settings.noise),
         **({"plate": request.plate} if request.plate is not None else {}),
         # Without names of the user's own, reports begun before there were any go on.
+        **({"axes": list(request.axes)} if any(request.axes) else {}),
         **({"synonyms": dict(request.synonyms.own)} if request.synonyms is not None and request.synonyms.own else {}),
     }
 
@@ -103,7 +106,7 @@ def _predictions(request: EvaluationRequest) -> dict[str, EvaluationSource]:
     """Open the predictions; raise an `InputError` where two have the same name, or a reserved one."""
     found: dict[str, EvaluationSource] = {}
     for name, path in request.predictions:
-        for called, source in open_predictions(path, name, request.truth, request.plate).items():
+        for called, source in open_predictions(path, name, request.truth, request.plate, request.axes[0]).items():
             own = f"{called} (prediction)" if called.casefold() == TRUTH and not name else called
             if own.casefold() == TRUTH or own in found:
                 raise InputError(f"{path}: a prediction can't be called {own!r}, which is taken; name it (--name, --also NAME=PATH).")

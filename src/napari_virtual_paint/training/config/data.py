@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.samples.settings import STANDARD
 from napari_virtual_paint.stain_names import Synonyms, as_synonyms, numbered
 from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, NotNegative, Positive
@@ -21,6 +22,17 @@ def _text(value: Any) -> Any:
 
 
 Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]  # a name or a position
+
+
+def _axes(value: Any) -> Any:
+    """Check letters of axes."""
+    try:
+        return parse_axes(value) if isinstance(value, str) else value
+    except InputError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+Axes = Annotated[str, BeforeValidator(_axes, json_schema_input_type=str)]
 
 
 class Tiles(ConfigSection):
@@ -169,6 +181,10 @@ class Data(ConfigSection):
     """Input channels to use, by name or position; by default all, or all that are no stains where one image holds both."""
     target_channels: tuple[Name, ...] | None = None
     """Target channels to use; by default all, or all that are stains where one image holds both."""
+    input_axes: Axes | None = None
+    """What the axes of the inputs' arrays are, in their order, where their files state none: letters of TCZYX, such as ``YXC``."""
+    target_axes: Axes | None = None
+    """What the axes of the targets' arrays are."""
     input_planes: tuple[int, ...] | None = None
     """Planes of the input to use, by position; all by default."""
     target_planes: tuple[int, ...] | None = None
@@ -222,6 +238,8 @@ class Data(ConfigSection):
             raise ValueError("input and target must both hold one * (or one **, for folders in folders) or none")
         if self.image is not None and len(STAR.findall(self.image)) != 1:
             raise ValueError("image must hold one * (or one **, for folders in folders)")
+        if (self.input_axes or self.target_axes) and self.folder is None and self.csv is None:
+            raise ValueError("input_axes and target_axes are for files; plates and simulated fields state theirs")
         if self.tiles is not None and self.resample is not None:
             raise ValueError("tiles can't be resampled: their places would be of no whole size")
         return self
@@ -247,7 +265,7 @@ class Data(ConfigSection):
         if self.simulate is not None and self.simulate.cell_type == STANDARD:
             values["simulate"].pop("cell_type")
         # A field added later and left at its default keeps the fingerprint of earlier runs.
-        later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance", "synonyms")
+        later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance", "synonyms", "input_axes", "target_axes")
         return {key: value for key, value in values.items() if key not in later or value}
 
 

@@ -35,6 +35,7 @@ def _listed(data: Data) -> list[PairSource]:
         return from_plates(data.plate)
 
     sources = from_csv(data.csv) if data.csv is not None else from_folder(data)
+    sources = [replace(source, axes=(data.input_axes, data.target_axes)) for source in sources]
     for source in sources:
         for path in (source.input, source.target):
             if not Path(path).exists():

@@ -34,6 +34,7 @@ class PairSource:
     split: Subset | None = None  # the part assigned by a table
     settings: SimulationSettings | None = None  # settings of a simulated field; None for files
     place: tuple[FieldReader, Field] | None = None  # reader and field of a plate; None for others
+    axes: tuple[str | None, str | None] = (None, None)  # of the arrays of input and target, where the files state none
     metadata: Mapping[str, str] = field(default_factory=dict)  # metadata: plate, well, batch, treatment and other columns, in lower case
 
     @property
@@ -70,5 +71,5 @@ class PairSource:
             return image, image
         from napari_virtual_paint.reading import read
 
-        first = read(self.input)
-        return first, first if self.together else read(self.target)
+        first = read(self.input, axes=self.axes[0])
+        return first, first if self.together else read(self.target, axes=self.axes[1])
