@@ -17,7 +17,7 @@ from napari_virtual_paint.models import open_model
 from napari_virtual_paint.normalize import MEDIAN_IQR, Step
 from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, paint, run_to_end
 from napari_virtual_paint.painting import predictor as predictor_module
-from napari_virtual_paint.painting.blocks import Limits, Split, block_side, blocks_of, limits_of
+from napari_virtual_paint.painting.blocks import BlockNeeds, Limits, block_side, blocks_of, limits_of
 from napari_virtual_paint.painting.tta import TTA
 from napari_virtual_paint.stack import PixelSize, Stack
 from random_models import model_of
@@ -223,7 +223,7 @@ def test_blocks_cover_a_region_once_and_end_on_the_grid_of_chunks(height, width,
 
 
 def test_blocks_fill_the_memory():
-    split = Split(96, 16, lambda height, width: 100 * height * width)
+    split = BlockNeeds(96, 16, lambda height, width: 100 * height * width)
     limits = Limits(2 << 30, 1 << 30)
     assert block_side(4096, 4096, [split], limits) is None
     side = block_side(20_000, 20_000, [split], limits)

@@ -51,6 +51,33 @@ def test_up_to_three_levels_below(tmp_path: Path, layout: str, depth: int) -> No
     check(outer)
 
 
+@pytest.mark.parametrize("images", ["Images", "images"])
+def test_the_folder_of_the_images_is_no_level(tmp_path: Path, images: str) -> None:
+    folder = written.phenix(tmp_path / "screen/a/b/c")
+    (folder / "Images").rename(folder / images)
+    check(tmp_path / "screen")
+    (folder / images).rename(folder / "other")
+    with pytest.raises(ReadError, match="no image in it"):
+        open_plate(tmp_path / "screen")
+
+
+def test_the_size_is_that_of_the_first_field_that_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written.incarta(tmp_path / "plate")
+    for file in folder.glob("A - 01(fld 1 *.tif"):
+        file.unlink()
+    assert main(["plate", "info", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["shape"] == [1, 3, 1, 6, 7]
+    assert report["pixel_size"] == [None, pytest.approx(written.PIXEL), pytest.approx(written.PIXEL)]
+    assert any(note.startswith("A01/1 can't be read") and "not known" not in note for note in report["notes"])
+    for file in folder.glob("*.tif"):
+        file.unlink()
+    assert main(["plate", "info", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["shape"] is None
+    assert any(note.startswith("A01/1 can't be read") and note.endswith("not known.") for note in report["notes"])
+
+
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("case", [str.lower, str.upper])
 def test_any_case_of_letters(tmp_path: Path, layout: str, case: Callable[[str], str]) -> None:

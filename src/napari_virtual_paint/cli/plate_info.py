@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Plate
 
 _SHOWN = 12  # names in a list of the text
+_TRIED = 8  # fields of which one must be readable for the size of the images
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,20 +37,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(plate: Plate) -> dict[str, Any]:
-    """Return the description of a plate; shape, type and pixel size are those of the first field, of which only headers are read."""
+    """Return the description of a plate; shape, type and pixel size are those of the first field that can be read, of which only headers are."""
     from napari_virtual_paint.errors import ReadError
 
     notes = list(plate.notes)
     image: dict[str, Any] = {"shape": None, "dtype": None, "pixel_size": None}
     channels = plate.channels
-    try:
-        stack = plate.read(plate.fields[0])
-    except ReadError as error:
-        notes.append(f"The first field can't be read, so the size of its image is not known ({str(error).rstrip('.')}).")
-    else:
+    faults = []
+    for field in plate.fields[:_TRIED]:
+        try:
+            stack = plate.read(field)
+        except ReadError as error:
+            faults.append(f"{field} can't be read ({str(error).rstrip('.')}).")
+            continue
         image = {"shape": stack.shape, "dtype": str(stack.dtype), "pixel_size": stack.pixel_size}
         channels = channels or stack.channels
         notes += [note for note in stack.notes if note not in notes]
+        break
+    if faults:
+        unknown = "" if len(faults) < min(len(plate.fields), _TRIED) else " The size of its images is not known."
+        notes.append(f"{faults[0]}{unknown}")
     counts = [len(fields) for fields in plate.by_well.values()]
     return {
         "name": plate.name,

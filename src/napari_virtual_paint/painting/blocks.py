@@ -56,8 +56,8 @@ def limits_of(memory: int | None, free: int, kind: str, *, steady: bool) -> Limi
 
 
 @dataclass(frozen=True)
-class Split:
-    """What decides how a field is split for one network."""
+class BlockNeeds:
+    """What the blocks of a field need for one network."""
 
     reach: int  # pixels around a block that its stains depend on
     grid: int  # what is read begins and ends on multiples of it
@@ -95,7 +95,7 @@ def part_bytes(info: ModelInfo, stack: Stack, found: Match, settings: PaintSetti
     return pixels + maps
 
 
-def block_side(height: int, width: int, splits: Sequence[Split], limits: Limits) -> int | None:
+def block_side(height: int, width: int, splits: Sequence[BlockNeeds], limits: Limits) -> int | None:
     """Return the most pixels a side of a block, for all networks; None to paint a field of this size whole."""
     if max(split.need(height, width) for split in splits) <= limits.whole:
         return None
@@ -106,7 +106,7 @@ def block_side(height: int, width: int, splits: Sequence[Split], limits: Limits)
     return side if side < max(height, width) else None
 
 
-def _fits(side: int, height: int, width: int, splits: Sequence[Split], most: int) -> bool:
+def _fits(side: int, height: int, width: int, splits: Sequence[BlockNeeds], most: int) -> bool:
     """Return whether a block with all that is read for it takes no more than so many bytes."""
     for split in splits:
         read = _up_to(side + 2 * split.reach, split.grid)

@@ -11,7 +11,7 @@ from napari_virtual_paint.models import Match, Model, ModelInfo
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting import network_input
-from napari_virtual_paint.painting.blocks import Split, block_side, limits_of, must_be_whole, part_bytes
+from napari_virtual_paint.painting.blocks import BlockNeeds, block_side, limits_of, must_be_whole, part_bytes
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
@@ -100,7 +100,7 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
         memory, work = probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
         if settings.blend == "exact" and not must_be_whole(info, settings):
             need = partial(part_bytes, info, stack, found, settings, probed)
-            split = Split(probed.reach.field(), multiple, need)
+            split = BlockNeeds(probed.reach.field(), multiple, need)
             side = block_side(padded[-2], padded[-1], [split], limits_of(None, chosen.free_memory, chosen.kind, steady=settings.steady))
             if side is not None:
                 read = [min(side + 2 * split.reach, most) for most in padded[-2:]]

@@ -15,7 +15,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
-from napari_virtual_paint.painting.blocks import Block, Split, must_be_whole, part_bytes
+from napari_virtual_paint.painting.blocks import Block, BlockNeeds, must_be_whole, part_bytes
 from napari_virtual_paint.painting.model_set import Member
 from napari_virtual_paint.painting.network_input import Finished, transform_point, transformed, transformed_back
 from napari_virtual_paint.painting.predictor import Predictor
@@ -98,12 +98,12 @@ class FieldPainter:
         self._ready: _Ready | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
-    def split(self) -> Split | None:
+    def split(self) -> BlockNeeds | None:
         """Return how a field may be split into blocks that are painted one by one; None where it must be painted whole."""
         if must_be_whole(self.info, self.settings):
             return None
         halo = self.predictor.halo(self._padded())
-        return None if halo is None else Split(*halo, self._memory)
+        return None if halo is None else BlockNeeds(*halo, self._memory)
 
     def _memory(self, height: int, width: int) -> int:
         """Return the bytes that a part of a field takes while it is painted."""
@@ -267,7 +267,7 @@ class FieldPainter:
             return split.window(block, *self.sides())
         if self.settings.region is None:
             return self._keep()
-        return Split(self.predictor.reach(), self._multiples()[-1], self._memory).window(self._keep(), *self.sides())
+        return BlockNeeds(self.predictor.reach(), self._multiples()[-1], self._memory).window(self._keep(), *self.sides())
 
     def _finish(
         self, field: network_input.NetworkInput, raw: npt.NDArray[np.generic] | None, updates: Iterator[Finished]

@@ -45,6 +45,7 @@ from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
+from napari_virtual_paint.runtime.file_kind import file_kind
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
@@ -180,8 +181,17 @@ def _found(request: OpenRequest, most_entries: int = MOST_ENTRIES) -> tuple[Open
             index = choose(above, request)
             return (request if index.layout == "imagexpress" else _request_of(index, request)), index.layout
     if not filename_pattern.recognizes(path):
-        raise ReadError(path, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
+        raise ReadError(path, _no_plate(path))
     return request, "pattern"
+
+
+def _no_plate(path: Path) -> str:
+    """Return what a file is that is no plate, and what to do."""
+    kind = file_kind(path)
+    if kind is not None and kind.key == "zarr":
+        return f"it is {kind.words}, of which single images are read, no plate; unpack it, and open the folder"
+    words = "no plate" if kind is None else f"{kind.words}, no plate"
+    return f"it is {words}: give a folder, a microscope's list of images or a table (CSV, Parquet)"
 
 
 def _request_of(index: FoundIndex, request: OpenRequest) -> OpenRequest:

@@ -10,7 +10,7 @@ import itertools
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -228,17 +228,18 @@ def unescape_formula(value: Any) -> Any:
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table for people with the text of its cells and columns as `escape_formula` returns it."""
-    found = frame.rename(columns=escape_formula)
-    for place, kind in enumerate(found.dtypes):
-        if kind.kind not in "biufcmM":
-            found.isetitem(place, found.iloc[:, place].map(escape_formula))
-    return found
+    return _mapped(frame, escape_formula)
 
 
 def unescape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return what `escape_formulas` was given."""
-    found = frame.rename(columns=unescape_formula)
+    return _mapped(frame, unescape_formula)
+
+
+def _mapped(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
+    """Return a table with the text of its cells and columns changed."""
+    found = frame.rename(columns=change)
     for place, kind in enumerate(found.dtypes):
         if kind.kind not in "biufcmM":
-            found.isetitem(place, found.iloc[:, place].map(unescape_formula))
+            found.isetitem(place, found.iloc[:, place].map(change))
     return found

@@ -176,6 +176,18 @@ def test_an_image_table_without_numbers_is_named(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_table([folder / "Nuclei.csv", folder / "Cells.csv"]).values(AREAS), WANTED)
 
 
+@pytest.mark.parametrize("key", ["ImageNumber", "ObjectNumber"])
+def test_objects_without_a_key_are_named(tmp_path: Path, key: str) -> None:
+    folder = as_files(tmp_path, {**RUN, "Nuclei": NUCLEI.replace(key, "Number")})
+    for path in (folder, sorted(folder.iterdir())):
+        with pytest.raises(ReadError, match=rf"Nuclei\.csv: it has no column {key}, so its objects can't be joined"):
+            open_table(path)
+    as_files(folder, {"Cells": CELLS.replace(key, "Number")})
+    with pytest.raises(ReadError, match=rf"csv: it has no column {key}"):
+        open_table([folder / "Nuclei.csv", folder / "Cells.csv"])
+    assert len(open_table(folder / "Nuclei.csv")) == 3  # alone it is a table of cells without keys
+
+
 # Numbers of images
 
 
@@ -352,6 +364,20 @@ def test_padded_rows_are_no_measurements(tmp_path: Path, area: bool) -> None:
     assert list(open_table(database).frame(["Metadata_Well"])["Metadata_Well"]) == ["A01", "A01", "B02"]
 
 
+@pytest.mark.parametrize("number", [0, 3], ids=["no number", "a number"])
+def test_padded_rows_of_a_table_of_one_compartment(tmp_path: Path, number: int) -> None:
+    padded = f"{number},0,0\n"
+    table = open_table(as_files(tmp_path / "a", {**RUN, "Nuclei": f"{NUCLEI}1,{padded}2,{padded}"}))
+    assert_three(table)
+    alone = open_table(as_files(tmp_path / "b", {"Image": IMAGE, "Nuclei": f"{NUCLEI}1,{padded}2,{padded}"}))
+    np.testing.assert_array_equal(alone.values(AREAS[:1])[:, 0], [11, 12, 21])
+    assert any("or area" in note and "are left out (2)" in note for note in alone.notes)
+    # Without parents the compartments are joined by their numbers, in which a padded row has none.
+    cells = NUCLEI.replace(",1", ",1", 1).replace(",11,", ",111,").replace(",12,", ",112,").replace(",21,", ",121,")
+    joined = open_table(as_files(tmp_path / "c", {"Image": IMAGE, "Cells": cells, "Nuclei": f"{NUCLEI}1,{padded}"}))
+    np.testing.assert_array_equal(joined.values(AREAS), [[11, 111], [12, 112], [21, 121]])
+
+
 def test_columns_that_differ_in_their_letters_size_alone(tmp_path: Path) -> None:
     names = ["Cells_Intensity_MeanIntensity_er", "Cells_Intensity_MeanIntensity_ER"]
     frame = pd.DataFrame({"ImageNumber": [1, 1], "Metadata_Well": "A01", names[0]: [1.0, 2.0], names[1]: [3.0, 4.0]})
@@ -395,6 +421,15 @@ def test_any_name_of_objects(tmp_path: Path, name: str) -> None:
     assert open_table(as_files(tmp_path / "csv", csv)).features == (f"{name}_AreaShape_Area",)
 
 
+def test_objects_whose_table_has_another_name(tmp_path: Path) -> None:
+    image = pd.DataFrame({"ImageNumber": [1, 2], "Image_Metadata_Well": ["A01", "B02"]})
+    objects = pd.DataFrame({"ImageNumber": [1, 2, 2], "Nuclei_Number_Object_Number": [1, 1, 2], "Nuclei_AreaShape_Area": [1.0, 2, 3]})
+    other = pd.DataFrame({"ImageNumber": [1], "Speckles_Count": [4.0]})
+    table = open_table(as_database(tmp_path / "a.db", {"Image": image, "(Nuclei)": objects, "Speckles": other}))
+    np.testing.assert_array_equal(table.values(["Nuclei_AreaShape_Area"])[:, 0], [1, 2, 3])
+    assert any(note.startswith("Per_Speckles: not read") for note in table.notes)
+
+
 def test_views_and_imported_text_hold_numbers(tmp_path: Path) -> None:
     frames = {name: pd.read_csv(io.StringIO(text)) for name, text in RUN.items()}
     text = {name: frame.astype(str) for name, frame in frames.items()}  # as sqlite3's .import stores them
@@ -418,7 +453,9 @@ def test_a_column_called_rowid(tmp_path: Path) -> None:
 
 def test_numbers_and_text_in_one_column_of_many_rows(tmp_path: Path) -> None:
     count = 12_000
-    frame = pd.DataFrame({"ImageNumber": 1, "Nuclei_Number_Object_Number": range(1, count + 1), "Nuclei_AreaShape_Area": range(count)})
+    frame = pd.DataFrame(
+        {"ImageNumber": 1, "Nuclei_Number_Object_Number": range(1, count + 1), "Nuclei_AreaShape_Area": range(1, count + 1)}
+    )
     path = as_database(tmp_path / "a.db", {"Image": pd.DataFrame({"ImageNumber": [1]}), "Nuclei": frame})
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE Per_Nuclei SET Nuclei_AreaShape_Area = 0.5 WHERE rowid = 9000")
@@ -427,7 +464,7 @@ def test_numbers_and_text_in_one_column_of_many_rows(tmp_path: Path) -> None:
     values = open_table(path).values()[:, 0]
     assert values[8999] == 0.5
     assert np.isnan(values[2])
-    np.testing.assert_array_equal(values[3:8999], np.arange(3, 8999))
+    np.testing.assert_array_equal(values[3:8999], np.arange(4, 9000))
 
 
 IMAGES = "CREATE TABLE Per_Image (ImageNumber INT, Image_Metadata_Well TEXT); INSERT INTO Per_Image VALUES (1, 'A01');"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,7 +85,14 @@ def test_a_plate_of_another_kind(tmp_path: Path, layout: str) -> None:
 
 def test_what_is_no_plate(tmp_path: Path) -> None:
     (tmp_path / "notes.docx").write_bytes(b"PK")
-    fails(tmp_path / "notes.docx", "it is no plate")
+    fails(tmp_path / "notes.docx", "no plate: give a folder")
+    with zipfile.ZipFile(tmp_path / "plate.ozx", "w") as archive:
+        archive.writestr(".zattrs", "{}")
+    fails(tmp_path / "plate.ozx", "it is a zipped Zarr, of which single images are read, no plate; unpack it")
+    tifffile.imwrite(tmp_path / "image.tif", np.zeros((3, 3), np.uint8))
+    fails(tmp_path / "image.tif", "it is a TIFF image, no plate: give a folder")
+    for name in ("image.tif", "plate.ozx"):
+        (tmp_path / name).unlink()
     fails(tmp_path, "has no image in it")
     fails(tmp_path / "none_*.tif", "matches no image")
     written.write(tmp_path / "plain", "cell_a.tif", "A01", 1, 0)

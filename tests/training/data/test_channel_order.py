@@ -210,6 +210,17 @@ def test_the_check_finds_all_that_a_training_stops_at(tmp_path: Path, capsys: py
     assert sum("smaller than a patch (16 x 16)" in each for each in said) == 1
 
 
+def test_the_check_of_a_set_without_a_usable_pair_says_what_the_training_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abc":
+        pair(tmp_path, name, ("BF",), ("DNA",), 0)
+        write(Stack(np.full((1, 1, 1, 24, 24), 7, np.uint16), ("DNA",)), tmp_path / f"{name}_out.ome.tif", overwrite=True)
+    with pytest.raises(InputError, match=r"a_out\.ome\.tif: target has a channel in which every pixel is the same \(DNA\)") as caught:
+        load(config(tmp_path))
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    assert main(["train", str(tmp_path / "run.yaml"), "--check"]) == 2
+    assert str(caught.value) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -29,6 +29,7 @@ WITHOUT_NUMBER = (
     "it has no column ImageNumber, so its wells and images can't be assigned to the cells; export it again with ImageNumber, or give the "
     "tables of objects themselves to do without"
 )
+WITHOUT_KEY = "it has no column {}, so its objects can't be joined to the other tables; export it again, or give it alone"
 WHAT = "CellProfiler's tables as CSV (Image.csv, Nuclei.csv, Cells.csv ...), an SQLite database or Parquet"
 
 
@@ -52,10 +53,19 @@ class _Candidate:
     @property
     def is_joined(self) -> bool:
         """Whether the compartments are joined already, or there is no key to join them by."""
+        return self.has_several or (bool(self.lacking) and any(numeric and is_feature(column) for column, numeric in self.columns.items()))
+
+    @property
+    def has_several(self) -> bool:
+        """Whether it has features of several compartments."""
         features = [parse(column) for column, numeric in self.columns.items() if numeric and is_feature(column)]
+        return len({feature.compartment for feature in features} - {""}) > 1
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Names of the columns without which it can't be joined to others."""
         keys = keys_of(self)
-        unjoined = bool(keys.image) and keys.number is not None
-        return bool(features) and (len({feature.compartment for feature in features} - {""}) > 1 or not unjoined)
+        return (*(() if keys.image else ("ImageNumber",)), *(() if keys.number is not None else ("ObjectNumber",)))
 
     @property
     def described(self) -> bool:
@@ -108,6 +118,9 @@ def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
     images = [item for item in found if is_image(item)]
     joined = [item for item in found if item not in images and item.is_joined]
     objects = [item for item in found if item not in joined and is_objects(item)]
+    keyless = next((item for item in joined if not item.has_several and (objects or images or len(joined) > 1)), None)
+    if keyless is not None and (explicit or keyless.name in COMPARTMENTS):
+        raise ReadError(keyless.path, WITHOUT_KEY.format(" and ".join(keyless.lacking)))
     neither = [item for item in found if item not in objects and item not in joined and item not in images]
     if explicit and neither and neither != [nameless]:
         raise ReadError(
@@ -131,7 +144,12 @@ def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
     notes = [*unread, *(note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.path, item.header))]
     if alone:
         notes.append("No Image table was given: wells, treatments and names of images are unknown.")
-    notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in joined]
+    notes += [
+        f"{item.path.name} holds joined cells beside the tables of compartments; it was not read."
+        if item.has_several
+        else f"{item.path.name} was not read: it has no column {' and '.join(item.lacking)}."
+        for item in joined
+    ]
     return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]
 
 

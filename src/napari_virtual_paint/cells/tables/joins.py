@@ -19,6 +19,7 @@ _ONE = 0.9  # least share of children with a parent of their own for two tables 
 _NONE = np.iinfo(np.int64).min  # a missing number
 _COMPARED = 1000  # most rows that are compared with an earlier one of the same object
 _EXACT = 2.0**53  # largest float whose neighbors are whole numbers
+AREA = "AreaShape_Area"  # no object has the area 0
 _WHOLE = re.compile(r"([+-]?\d+)(?:\.0*)?")
 PART_OF_ALL = 0.5  # a compartment that fewer cells than this share have is joined with gaps instead of dropping cells
 
@@ -55,9 +56,15 @@ def keys_of(source: Named) -> Keys:
     for column in source.columns:
         short.setdefault(bare(column, source.name), column)
     image = tuple(short[name] for name in ("TableNumber", "ImageNumber") if name in short)
-    number = short.get("ObjectNumber", short.get("Number_Object_Number"))
+    number = short.get("ObjectNumber", short.get("Number_Object_Number", _only_number(source)))
     parents = {name.removeprefix("Parent_"): column for name, column in short.items() if name.startswith("Parent_")}
     return Keys(image if "ImageNumber" in short else (), number, parents)
+
+
+def _only_number(source: Named) -> str | None:
+    """Return the one column with numbers of objects, where they have another name than the table: ``Nuclei_`` in ``Per_(Nuclei)``."""
+    found = [column for column in source.columns if column.endswith("_Number_Object_Number") and "_Parent_" not in column]
+    return found[0] if len(found) == 1 else None
 
 
 def is_image(source: Named) -> bool:
@@ -226,10 +233,17 @@ class Joining:
         keys = self._keys[source.name]
         assert keys.number is not None
         parents = {other: column for other, column in keys.parents.items() if other in self.sources and other != source.name}
-        table = source.read([*dict.fromkeys([*keys.image, *self._more[source.name], keys.number, *parents.values()])])
+        area = next((name for name, numeric in source.columns.items() if numeric and bare(name, source.name) == AREA), None)
+        area = area if area is not None and source.may_lack(area) else None
+        table = source.read(
+            [*dict.fromkeys([*keys.image, *self._more[source.name], keys.number, *parents.values(), *([area] if area else [])])]
+        )
+        number = as_numbers(table[keys.number])
+        if area is not None:
+            number = np.where(np.asarray(table[area].to_numpy() == 0, bool), 0, number)  # a row that pads a table is no object
         return {
             "image": [table[column] for column in (*keys.image[-self._shared_images() :], *self._more[source.name])],
-            "number": as_numbers(table[keys.number]),
+            "number": number,
             "parents": {other: as_numbers(table[column]) for other, column in parents.items()},
         }
 
@@ -297,7 +311,7 @@ class Joining:
 
     def same_numbers(self, name: str, other: str) -> Rows | None:
         """Return the rows of another table with the same object numbers, if both have exactly the same numbers in every image."""
-        own_codes, other_codes = self._firsts[name][0], self._firsts[other][0]
+        own_codes, other_codes = (codes[codes >= 0] for codes in (self._firsts[name][0], self._firsts[other][0]))
         return self._found(self._codes[name], other) if np.array_equal(own_codes, other_codes) else None
 
     def once(self, name: str) -> Rows:
@@ -305,7 +319,9 @@ class Joining:
         codes, first = self._firsts[name]
         first = np.sort(first[codes >= 0])
         if lost := len(self._codes[name]) - len(first):
-            self.notes.append(f"{name}: rows without an image or object number, or that were there before, are left out ({lost}).")
+            self.notes.append(
+                f"{name}: rows without an image number, object number or area, or that were there before, are left out ({lost})."
+            )
         return first
 
 

@@ -137,9 +137,8 @@ def open_sqlite(path: Path) -> tuple[list[TableSource], list[str]]:
     ReadError
         If it is not a database, or holds no table of objects.
     """
-    opened: dict[str, list[_DatabaseTable]] = {}
-    for prefix, tables in _sets(path).items():
-        opened[prefix] = [table for table in tables if is_image(table) or is_objects(table)]
+    sets = _sets(path)
+    opened = {prefix: [table for table in tables if is_image(table) or is_objects(table)] for prefix, tables in sets.items()}
     best = max(opened, key=lambda prefix: sum(map(is_objects, opened[prefix])), default="")
     found = opened.get(best, [])
     if not any(map(is_objects, found)):
@@ -152,6 +151,9 @@ def open_sqlite(path: Path) -> tuple[list[TableSource], list[str]]:
         if others
         else []
     )
+    left_out = [table.table for table in sets[best] if table not in found and table.table != table.name]
+    if left_out:
+        notes.append(f"{', '.join(left_out)}: not read, since without numbered objects, images or measurements.")
     split = [table for table in found if table.name.lower() != "object"]
     return [SqliteSource(path, table) for table in (split if any(map(is_objects, split)) else found)], notes
 

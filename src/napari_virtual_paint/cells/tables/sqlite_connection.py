@@ -13,7 +13,7 @@ from typing import Any
 from napari_virtual_paint.errors import ReadError
 
 MAGIC = b"SQLite format 3\0"
-SECONDS = 60.0  # for which a view may give no row
+SECONDS = 30.0  # for which a view may give no row
 _PATIENCE = 5.0  # seconds for which another program may lock a database
 _LETTERS = 1_000_000  # most letters of a value in a view, which may make up values of any length
 _NESTED = 10_000  # most times that a view's parts are put into it; SQLite plans each, which nothing can interrupt

@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_virtual_paint.plates.layouts import OpenRequest, SeveralPlatesError
 from napari_virtual_paint.reading.formats import SUFFIXES as IMAGES
 
-DEPTH = 3  # levels below a folder at which an index is looked for
+DEPTH = 3  # levels below a folder at which an index is looked for; a folder ``Images`` is part of the one above it
 MOST_ENTRIES = 400_000  # entries of folders that are looked at for one
 HEAD = 1 << 16  # bytes of an index in which its plate's name is looked for
 
@@ -123,10 +123,12 @@ def indexes_below(
     top = list_folder(path)
     found: list[FoundIndex] = []
     level, seen = [top], len(top.files) + len(top.folders)
-    for _ in range(DEPTH):
+    for depth in range(DEPTH + 1):
         following: list[Folder] = []
         for folder, name in _inner(level):
             inner = folder.path / name
+            if depth == DEPTH and name.casefold() != "images":
+                continue
             if name.casefold().endswith(".zarr"):
                 found += [FoundIndex(inner, "ome-zarr", "")] if is_plate(inner) else []
             elif not name.casefold().endswith(".job"):

@@ -154,7 +154,7 @@ def reading(
     pool: dict[bytes, Mask] = {}
     pairs: list[Pair] = []
     first: TrainingData | None = None
-    last: VirtualPaintError | None = None
+    refused: VirtualPaintError | None = None  # the first error, at which a training without checks stops
     notes: Counter[str] = Counter()
     sizes: set[float] = set()
     for number, item in enumerate(sources):
@@ -166,7 +166,7 @@ def reading(
         except VirtualPaintError as error:
             if inspector is None or not inspector.excuses(item, error):
                 raise
-            last = error
+            refused = refused or error
             continue
         notes.update(dict.fromkeys(prepared.notes, 1))
         sizes.add(prepared.pixel_size.y or 0.0)
@@ -175,9 +175,9 @@ def reading(
             x, y = (one.x, one.y) if keep else (_shape_alone(one.x), _shape_alone(one.y))
             pairs.append(Pair(item.name + one.suffix, x, y, parts, item.metadata, item.name))
     if first is None:
-        if last is not None and inspector is not None and not keep:
-            raise last
-        raise InputError(f"None of the pairs can be used; of the last one: {last}")
+        if refused is not None and inspector is not None and not keep:
+            raise refused
+        raise InputError(f"None of the pairs can be used; of the first one: {refused}")
     said = [f"{note.rstrip('.')} (in {count} of {len(sources)} pairs)." for note, count in notes.items()]
     return DataSet(tuple(pairs), first.channels, first.stains, first.pixel_size, first.order, (*said, *_sizes_note(sizes)))
 
