@@ -18,6 +18,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import read, scenes
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
+OLD = tifffile.__version__ < "2024"  # refuses circles itself, in other words
 RNG = np.random.default_rng(0)
 PLANE = (RNG.random((30, 50)) * 4000).astype(np.uint16)
 DTYPES = ["bool", "uint8", "uint16", "uint32", "int8", "int16", "int32", "float16", "float32", "float64"]
@@ -286,6 +287,32 @@ def test_a_header_of_a_million_by_a_million(tmp_path: Path, compression: str | N
             if name in tags:
                 tags[name].overwrite(10**6, dtype="I")
     with pytest.raises(ReadError, match=r"claims|would end"):
+        read(path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_a_billion_channels(tmp_path: Path, planar: str, compression: str | None) -> None:
+    path = tmp_path / "a.tif"
+    data = planes(3) if planar == "separate" else np.moveaxis(planes(3), 0, 2)
+    tifffile.imwrite(path, data, photometric="rgb", planarconfig=planar, compression=compression, metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tif:
+        tif.pages[0].tags["SamplesPerPixel"].overwrite(10**9, dtype="I")
+    with pytest.raises(ReadError, match=r"claims|would end"):
+        read(path)
+
+
+@pytest.mark.parametrize("to", [0, 1, 2])
+def test_pages_that_lead_in_a_circle(tmp_path: Path, to: int) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, planes(3), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        offsets = [page.offset for page in tif.pages]
+    content = bytearray(path.read_bytes())
+    count = struct.unpack_from("<H", content, offsets[2])[0]
+    struct.pack_into("<I", content, offsets[2] + 2 + 12 * count, offsets[to])
+    path.write_bytes(content)
+    with pytest.raises(ReadError, match="it has no end" if not OLD else r"a\.tif"):
         read(path)
 
 

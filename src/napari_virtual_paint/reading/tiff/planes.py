@@ -272,14 +272,28 @@ def open_tiff_file(path: str) -> Iterator[tuple[tifffile.TiffFile, tuple[str, ..
 
 
 def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
-    """Raise a `ReadError` if the last page found points to another one beyond the end of the file: planes would go missing silently."""
+    """Raise a `ReadError` if pages would go missing silently: the last one found points beyond the end of the file, or back."""
+    seen = {page.offset for page in (tif.pages[0], tif.pages[-1])}
+    pointer = _next_page(tif, tif.pages[-1].offset)
+    while pointer:
+        if pointer >= tif.filehandle.size:
+            raise ReadError(path, f"after {len(tif.pages)} of its pages it ends, though more should follow; it was cut off, copy it again")
+        if pointer in seen:
+            raise ReadError(path, "its list of pages leads back to an earlier page, so it has no end; it is damaged or hostile")
+        seen.add(pointer)
+        pointer = _next_page(tif, pointer)
+
+
+def _next_page(tif: tifffile.TiffFile, offset: int) -> int:
+    """Return where the page after the one at an offset is; 0 where there is none, or it can't be told."""
     kind, file = tif.tiff, tif.filehandle
-    file.seek(tif.pages[-1].offset)
-    count = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))[0]
-    file.seek(count * kind.tagsize, os.SEEK_CUR)
+    file.seek(offset)
+    head = file.read(kind.tagnosize)
+    if len(head) < kind.tagnosize:
+        return 0
+    file.seek(struct.unpack(kind.tagnoformat, head)[0] * kind.tagsize, os.SEEK_CUR)
     pointer = file.read(kind.offsetsize)
-    if len(pointer) == kind.offsetsize and struct.unpack(kind.offsetformat, pointer)[0] >= file.size:
-        raise ReadError(path, f"after {len(tif.pages)} of its pages it ends, though more should follow; it was cut off, copy it again")
+    return int(struct.unpack(kind.offsetformat, pointer)[0]) if len(pointer) == kind.offsetsize else 0
 
 
 def _check_signature(path: str, file: Any) -> None:
