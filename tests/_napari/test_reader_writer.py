@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,33 @@ def test_what_is_opened_is_lazy(tmp_path):
     assert type(data).__module__.startswith("dask")
     assert data.shape == (4, 5, 64, 64)
     assert arguments["axis_labels"] == ("t", "z", "y", "x")
+
+
+def test_what_a_reader_assumed_is_shown(make_napari_viewer, tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (30, 40, 2), np.uint8)
+    tifffile.imwrite(tmp_path / "last.tif", data, photometric="minisblack")
+    viewer = make_napari_viewer()
+    viewer.open(str(tmp_path / "last.tif"), plugin=PLUGIN)
+    assert [layer.data.shape for layer in viewer.layers] == [(30, 40)] * 2
+    np.testing.assert_array_equal(np.asarray(viewer.layers[1].data), data[..., 1])
+    assert [record.message for record in notification_manager.records if "taken as 2 channels" in record.message]
+    tifffile.imwrite(tmp_path / "sure.ome.tif", data[..., 0], metadata={"axes": "YX"})
+    before = len(notification_manager.records)
+    viewer.open(str(tmp_path / "sure.ome.tif"), plugin=PLUGIN)
+    assert len(notification_manager.records) == before
+
+
+@pytest.mark.parametrize("suffix", [".ozx", ".zarr.zip"])
+def test_zipped_stores_open_through_napari(make_napari_viewer, image, tmp_path, suffix):
+    stack, _ = image
+    store = write(stack, tmp_path / "field.ome.zarr")
+    with zipfile.ZipFile(tmp_path / f"field{suffix}", "w") as archive:
+        for file in store.rglob("*"):
+            archive.write(file, str(file.relative_to(store)))
+    viewer = make_napari_viewer()
+    viewer.open(str(tmp_path / f"field{suffix}"), plugin=PLUGIN)
+    assert [layer.name for layer in viewer.layers] == ["Brightfield", "DNA", "ER"]
+    np.testing.assert_array_equal(np.asarray(viewer.layers[2].data), stack.data[0, 2, 0])
 
 
 def test_colour_pictures_open_as_such(make_napari_viewer, tmp_path):

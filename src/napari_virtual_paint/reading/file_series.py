@@ -143,10 +143,18 @@ def list_images(path: Path, depth: int = 0) -> list[Path]:
     return files
 
 
-def matching(pattern: Path) -> list[str]:
-    """Return the paths that a glob matches; a folder that is there is taken as it is called, whatever its name."""
+def matching(pattern: Path, *, recursive: bool = False) -> list[str]:
+    """Return the paths that a glob matches; what is there is taken as it is called, whatever its name.
+
+    Parameters
+    ----------
+    recursive
+        Whether ``**`` goes through folders in folders.
+    """
+    if pattern.exists():
+        return [str(pattern)]
     folder, rest = literal_part(pattern)
-    return glob.glob(str(Path(glob.escape(str(folder)), *rest)))  # noqa: PTH207 - the folder may be a pattern too
+    return glob.glob(str(Path(glob.escape(str(folder)), *rest)), recursive=recursive)  # noqa: PTH207 - the folder may be a pattern too
 
 
 def _is_image(file: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,6 +20,7 @@ from napari_virtual_paint.cells.measurement.measure import measure
 from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.reading.file_series import matching
 from napari_virtual_paint.runtime.atomic_write import updating
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
@@ -141,7 +141,7 @@ def _known_stains(channels: tuple[str, ...]) -> tuple[str, ...]:
 def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.DataFrame, Pixels]]:
     """Measure images, or read their table, and cut the crops."""
     assert data.images is not None
-    images = sorted({path for pattern in data.images for path in glob.glob(pattern, recursive=True)})  # noqa: PTH207 - absolute patterns
+    images = sorted({path for pattern in data.images for path in matching(Path(pattern), recursive=True)})
     if not images:
         raise InputError(f"{', '.join(data.images)}: no file matches (data.images).")
     path = data.table
