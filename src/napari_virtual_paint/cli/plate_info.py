@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summary(plate: Plate) -> dict[str, Any]:
-    """Return the description of a plate; shape, type and pixel size are those of the first field that can be read, of which only headers are."""
+    """Return the description of a plate; shape, type and pixel size are those of the first field whose headers can be read."""
     from napari_virtual_paint.errors import ReadError
 
     notes = list(plate.notes)
