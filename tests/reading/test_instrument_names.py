@@ -21,6 +21,9 @@ SETS: dict[str, tuple[str, list[str], list[str], list[str], list[str], list[str]
     "ImageXpress": (f"p_{{w}}_s{{f}}_w{{c}}{GUID}", ["A01", "B12"], ["1", "2"], ["1", "2"], ["A01", "B12"], ["1", "2"]),
     "ImageXpress, one channel": (f"ABCD_{{w}}_s{{f}}{GUID}", ["A01", "B12"], ["1", "2"], [""], ["A01", "B12"], []),
     "ImageXpress, one site": (f"ABCD_{{w}}_w{{c}}{GUID}", ["A01", "B12"], ["0"], ["1", "2"], ["A01", "B12"], ["1", "2"]),
+    "Opera Phenix, capitals": ("{w}F{f}P01-CH{c}SK1FK1FL1", ["R01C01", "R02C03"], ["01", "02"], ["1", "2"], ["A01", "B03"], ["1", "2"]),
+    "quadrants": ("p_{w}_{f}_w{c}", ["A01", "B02"], ["Q1_s1", "Q2_s1"], ["1", "2"], ["A01", "B02"], ["1", "2"]),
+    "quadrants alone": ("p_{w}_{f}_{c}", ["A01", "B02"], ["Q1", "Q4"], ["DAPI", "GFP"], ["A01", "B02"], ["DAPI", "GFP"]),
     "rows beyond P": ("{w}_s{f}_w{c}", ["AA02", "AF48"], ["1", "2"], ["1", "2"], ["AA02", "AF48"], ["1", "2"]),
     "small letters": ("{w}_s{f}_w{c}", ["a01", "h12"], ["1", "2"], ["1", "2"], ["A01", "H12"], ["1", "2"]),
     "IN Cell": (

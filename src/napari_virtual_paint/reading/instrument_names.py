@@ -19,8 +19,8 @@ INSTRUMENT_NAMES = tuple(
     re.compile(pattern)
     for pattern in (
         # Opera Phenix (Harmony): r02c03f01p05-ch1sk1fk1fl1; of older ones 002003-1-005001001
-        r"(?P<well>r\d+c\d+)f(?P<field>\d+)p(?P<z>\d+)-ch(?P<channel>\d+)sk(?P<t>\d+)fk\d+fl\d+",
-        r"(?P<well>r\d+c\d+)f(?P<field>\d+)(?:p(?P<z>\d+))?-?ch(?P<channel>\d+)(?:(?:sk|t)(?P<t>\d+))?(?:fk\d+)?(?:fl\d+)?",
+        r"(?i:(?P<well>r\d+c\d+)f(?P<field>\d+)p(?P<z>\d+)-ch(?P<channel>\d+)sk(?P<t>\d+)fk\d+fl\d+)",
+        r"(?i:(?P<well>r\d+c\d+)f(?P<field>\d+)(?:p(?P<z>\d+))?-?ch(?P<channel>\d+)(?:(?:sk|t)(?P<t>\d+))?(?:fk\d+)?(?:fl\d+)?)",
         r"(?P<row1>\d{3})(?P<column1>\d{3})-(?P<field>\d+)-(?P<z>\d{3})(?P<t>\d{3})(?P<channel>\d{3})",
         # Yokogawa CV7000 and CV8000: plate_A01_T0001F001L01A01Z01C01; CQ1: W0001F0001T0001Z001C1
         rf"(?:.*_)?(?P<well>{WELL})_T(?P<t>\d+)F(?P<field>\d+)L\d+A\d+Z(?P<z>\d+)C(?P<channel>\d+)",

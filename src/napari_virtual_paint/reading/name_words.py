@@ -13,6 +13,7 @@ TOKENS = {
     **dict.fromkeys(("channel", "ch", "chan", "c", "w", "wv", "wave", "wavelength", "d"), "channel"),
     **dict.fromkeys(("slice", "plane", "z", "zstep", "p"), "z"),
     **dict.fromkeys(("time", "timepoint", "t", "tp", "sk"), "t"),
+    **dict.fromkeys(("quadrant", "quad", "q"), "quadrant"),
     **dict.fromkeys(("position", "pos", "field", "fld", "fov", "site", "series", "scene", "point", "xy", "f", "s"), "field"),
 }
 """Word or letter before a number -> what the number is."""
@@ -141,6 +142,9 @@ def _parts(found: Sequence[_Words], names: Sequence[str]) -> list[NameParts] | N
     if len({frozenset(each.tokens.keys() - {"z", "t"}) for each in found}) > 1:
         return None
     parts: list[NameParts] = [{"well": each.well, **each.tokens} for each in found]
+    for part in parts:
+        if quadrant := part.pop("quadrant", ""):
+            part["field"] = "_".join(filter(None, (quadrant, part.get("field", ""))))
     if len({each.projection for each in found}) > 1:
         for part, each in zip(parts, found, strict=True):
             if each.projection:
