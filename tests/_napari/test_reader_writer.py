@@ -247,3 +247,18 @@ def test_widgets_are_listed_without_torch():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip().splitlines()[-1] == f"{DOCKS} False"
+
+
+def test_a_file_that_is_open_is_not_replaced(make_napari_viewer, image, tmp_path):
+    _, path = image
+    viewer = make_napari_viewer()
+    viewer.open(str(path), plugin=PLUGIN)
+    before = path.read_bytes()
+    (tmp_path / "link.ome.tif").symlink_to(path)
+    for name in (str(path), str(tmp_path / "nox" / ".." / path.name), str(tmp_path / "link.ome.tif")):
+        notification_manager.records.clear()
+        assert viewer.layers[:1].save(name, plugin=PLUGIN) == []
+        assert "would replace the input" in notification_manager.records[-1].message
+        assert path.read_bytes() == before
+    assert not (tmp_path / "nox").exists()
+    assert viewer.layers[:1].save(str(tmp_path / "other.ome.tif"), plugin=PLUGIN) == [str(tmp_path / "other.ome.tif")]

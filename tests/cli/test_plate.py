@@ -233,7 +233,7 @@ def test_stopped_by_a_signal_and_gone_on_with(plate: Path, package: str, tmp_pat
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (143, "")
     assert "the same command goes on with the rest" in err
     assert main([*words, str(output)]) == 0
     assert pixels(output) == pixels(tmp_path / "whole.zarr")

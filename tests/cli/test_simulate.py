@@ -52,5 +52,5 @@ def test_what_cannot_be_made_is_a_sentence_and_no_folder(wrong: list[str], tmp_p
 
 def test_an_output_that_is_a_file_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("here already")
-    assert main(["simulate", str(tmp_path / "out"), "--size", "64"]) == 1
+    assert main(["simulate", str(tmp_path / "out"), "--size", "64"]) == 2
     assert "choose another output" in capsys.readouterr().err

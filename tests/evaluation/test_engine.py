@@ -163,7 +163,7 @@ def test_another_question_is_refused(tmp_path: Path) -> None:
     judge(painted, truth, tmp_path / "r")
     with pytest.raises(InputError, match=r"another evaluation \(gamma was 0\.3 and is now 0\.5\)"):
         judge(painted, truth, tmp_path / "r", settings=EvaluationSettings(gamma=0.5))
-    with pytest.raises(InputError, match="it holds files that are not a report"):
+    with pytest.raises(InputError, match="would replace the input"):
         judge(painted, truth, truth)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.processes import sigint_blocked
 from napari_virtual_paint.runtime.worker_pool import Share, Task, TaskEvent, WorkerPool
 
@@ -94,3 +95,12 @@ def run_pool(folder: Path) -> None:
     with WorkerPool(2) as pool:
         for _ in pool.run(ForEach(act), [("last", folder), ("hang", folder)]):
             pass
+
+
+def stubborn(target: Path) -> Generator[Share, None, None]:
+    """Write half a file, and take no notice of being told to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with replacing(target, overwrite=False) as partial:
+        partial.write_text("half")
+        yield 0.5, ""
+        time.sleep(600)

@@ -18,7 +18,7 @@ import pytest
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.runtime.processes import cores, is_running, openmp_threads, spawn_single_threaded
 from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, TaskEvent, WorkerDied, WorkerPool
-from worker_tasks import act, collect, fail, fork, never_ready, process_id, refuse, square
+from worker_tasks import act, collect, fail, fork, never_ready, process_id, refuse, square, stubborn
 
 PATIENCE = 60.0
 POSIX = pytest.mark.skipif(os.name == "nt", reason="processes are forked and killed as on POSIX")
@@ -270,3 +270,13 @@ def test_a_number_that_was_given_again_is_another_process() -> None:
     assert is_running(own.pid, own.create_time())
     assert not is_running(own.pid, own.create_time() - 10)
     assert not is_running(2**22 + 7)
+
+
+@POSIX
+def test_a_worker_that_must_be_killed_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "A").mkdir()
+    pool = WorkerPool(1, start=fork, output=tmp_path)
+    steps = pool.run(ForEach(stubborn), [tmp_path / "A" / "out.txt"])
+    until(lambda: next(steps) and list((tmp_path / "A").glob(".*.partial")))
+    pool.close()
+    assert not list((tmp_path / "A").iterdir())

@@ -9,6 +9,7 @@ from napari.layers import Image
 
 from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layers import LayerData, stack_from_layers
+from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.writing import write
 
@@ -25,8 +26,10 @@ def write_ome_zarr(path: str, layers: Sequence[LayerData]) -> list[str]:
 
 def _write(path: str, layers: Sequence[LayerData], suffixes: tuple[str, ...], suffix: str) -> list[str]:
     try:
-        stack = stack_from_layers([_layer(*layer) for layer in layers]).stack
+        saved = [_layer(*layer) for layer in layers]
+        stack = stack_from_layers(saved).stack
         target = path if path.casefold().endswith(suffixes) else path + suffix
+        check_saving(target, layers=saved)
         # napari's save dialog has asked already whether to replace a file that is there.
         return [str(write(stack, target, overwrite=True))]
     except VirtualPaintError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.choices import BLENDS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.cli._output import print_note, print_notes, split_list
+from napari_virtual_paint.cli._parser import whole_number
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
-def add_overwrite(parser: Parser) -> None:
+def add_overwrite(parser: Parser, text: str = "replace an existing output") -> None:
     """Add ``--overwrite``."""
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--overwrite", action="store_true", help=text)
 
 
 def add_channels(parser: Parser, **options: Any) -> None:
@@ -108,7 +109,9 @@ def synonyms_of(args: argparse.Namespace) -> Synonyms | None:
 
 def add_workers(parser: Parser, verb: str) -> None:
     """Add ``--workers``, 1 by default."""
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help=f"number of processes that {verb} (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=whole_number(0, 9_999), default=1, metavar="N", help=f"number of processes that {verb} (default: %(default)s)"
+    )
 
 
 def add_scheduler(parser: Parser, verb: str) -> None:
@@ -189,8 +192,8 @@ def tile_size(text: str) -> int | str:
     """Return ``auto`` or a number of pixels."""
     if text == "auto":
         return text
-    if not text.isdecimal() or int(text) < 16:
-        raise argparse.ArgumentTypeError(f"a tile is 'auto' or 16 pixels or more, not {text!r}")
+    if not text.isdecimal() or len(text) > 6 or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"a tile is 'auto' or 16 pixels or more, not {text[:40]!r}")
     return int(text)
 
 
@@ -207,8 +210,8 @@ def gigabytes(text: str) -> int:
 
 def worker_count(text: str) -> int:
     """Return a number of workers."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"the number of workers is 1 or more, not {text!r}")
+    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"the number of workers is 1 or more, not {text[:40]!r}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Output of all commands: results, notes, progress and warnings; and their reaction to SIGTERM."""
+"""Output of all commands: results, notes, progress and warnings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import contextlib
 import json
 import math
 import os
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,14 +72,36 @@ def print_result(report: Mapping[str, Any], text: str, *, as_json: bool) -> None
         Whether ``--json`` was given.
     """
     out = _json_out or sys.stdout
-    shown = printable_json(json.dumps(jsonable(report), allow_nan=False, ensure_ascii=False, indent=2)) if as_json else printable(text)
-    out.write(shown + "\n")
+    words = printable_json(json.dumps(jsonable(report), allow_nan=False, ensure_ascii=False, indent=2)) if as_json else printable(text)
+    try:
+        out.write(words + "\n")
+    except UnicodeEncodeError:  # the terminal knows fewer letters
+        plain = json.dumps(jsonable(report), allow_nan=False, indent=2) if as_json else words
+        out.write(plain.encode("ascii", "backslashreplace").decode("ascii") + "\n")
     out.flush()
 
 
 def print_note(text: str) -> None:
-    """Print to stderr a sentence that is no result."""
-    print(f"virtual-paint: {printable(text)}", file=sys.stderr)
+    """Print to stderr a sentence that is no result; where nobody can read it, the work goes on."""
+    print_line(f"virtual-paint: {text}")
+
+
+def print_line(text: str) -> None:
+    """Print a line to stderr, if that can be written."""
+    try:
+        print(printable(text), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        silence(sys.stderr)
+    except UnicodeEncodeError:
+        print(printable(text).encode("ascii", "backslashreplace").decode("ascii"), file=sys.stderr, flush=True)
+
+
+def silence(stream: Any) -> None:
+    """Let what is still printed to a stream go nowhere: its reader is gone or its disk is full."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -136,19 +156,6 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Treat a SIGTERM as a Ctrl-C, so that finished work is kept and no worker is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class ProgressBar:
     """Progress on stderr: a bar with the time left on a terminal, else a line now and then.
 
@@ -176,10 +183,11 @@ class ProgressBar:
     def update(self, done: float, total: float, message: str = "") -> None:
         """Show how far the work is, in any unit, and a message if there is any."""
         if os.environ.get(PROGRESS) == "json":
-            print(json.dumps({"done": done, "total": total, "message": message}), file=sys.stderr, flush=True)
+            print_line(json.dumps({"done": done, "total": total, "message": message}))
             return
         if sys.stderr.isatty():
-            self._draw(done, total, message)
+            with contextlib.suppress(OSError):  # the terminal is gone
+                self._draw(done, total, printable(message))
             return
         if message:
             print_note(message)

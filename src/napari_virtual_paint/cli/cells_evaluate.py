@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import CELL_MODEL, add_axes, add_json, add_nuclei, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, table
+from napari_virtual_paint.cli._parser import whole_number
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
@@ -37,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add_nuclei(parser)
     add_axes(parser)
-    parser.add_argument("--most", type=int, metavar="N", help="evaluate N random cells (default: all)")
+    parser.add_argument("--most", type=whole_number(1, 10**9), metavar="N", help="evaluate N random cells (default: all)")
     add_workers(parser, "measure")
     add_json(parser)
     parser.set_defaults(func=run)
@@ -45,6 +47,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score a model, print its scores and write the report."""
+    if args.output is not None:
+        from napari_virtual_paint.cells.cp2image.report import check_report, report_files
+
+        args.output = output_path(args.output)
+        check_outputs(report_files(args.output), [args.model, args.table, *args.images])
+        check_report(args.output)
     from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, evaluate
     from napari_virtual_paint.cells.cp2image.model import open_cell_model
     from napari_virtual_paint.cells.tables.table import open_table

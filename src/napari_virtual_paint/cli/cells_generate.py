@@ -9,6 +9,7 @@ from typing import Any
 from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_overwrite
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 PICTURES = (".png", ".jpg", ".jpeg")  # suffixes of outputs that are one picture of all cells
 BATCH = 256  # cells drawn at once
@@ -35,6 +36,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the cells of a table and write them."""
+    args.output = output_path(args.output)
+    check_outputs([args.output], [args.model, args.table])
     import numpy as np
 
     from napari_virtual_paint.cells.cp2image.evaluate import values_of

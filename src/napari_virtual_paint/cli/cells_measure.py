@@ -11,7 +11,9 @@ from typing import Any
 from napari_virtual_paint.cli import INTERRUPTED
 from napari_virtual_paint.cli._options import add_axes, add_json, add_nuclei, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, split_list
+from napari_virtual_paint.cli._parser import number, whole_number
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 
@@ -32,10 +34,12 @@ def add_parser(subparsers: Any) -> None:
         "--channels", type=split_list, metavar="A,B", help="names for all channels in their order, or only the channels to measure"
     )
     add_axes(parser)
-    parser.add_argument("--tile", type=int, metavar="PX", help="side of a montage's tiles; 0: no montage (default: look for a grid)")
+    parser.add_argument(
+        "--tile", type=whole_number(0, 65_536), metavar="PX", help="side of a montage's tiles; 0: no montage (default: look for a grid)"
+    )
     parser.add_argument("--labels", metavar="FILE", help="name of the file beside each image with its labels (channels nucleus, cell)")
     parser.add_argument(
-        "--scale", type=float, metavar="N", help="grey level that becomes 1 (default: the first of 255, 4095, 65535 not exceeded)"
+        "--scale", type=number(above=0), metavar="N", help="grey level that becomes 1 (default: the first of 255, 4095, 65535 not exceeded)"
     )
     parser.add_argument("--method", choices=("otsu", "cellpose"), default="otsu", help="segmentation (default: %(default)s)")
     parser.add_argument("--keep-border", action="store_true", help="keep cells that are cut by the border of the image or of a tile")
@@ -51,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.cells.tables.writing import notes, write_table
 
     start = time.perf_counter()
+    args.output = output_path(args.output)
     check_output(args.output)
     parts = checkpoint_folder(args.output)
+    check_outputs([args.output, parts], args.images)
     try:
         table = measured(args, parts)
         write_table(table, args.output)

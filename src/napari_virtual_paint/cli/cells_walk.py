@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_overwrite
 from napari_virtual_paint.cli._output import print_notes, print_result, table
+from napari_virtual_paint.cli._parser import number, whole_number
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.model import CellModel
@@ -41,9 +43,15 @@ def add_parser(subparsers: Any) -> None:
         help="stepwise: change the features that differ most, some at each step; line: a straight line, for groups between their means "
         "(default: %(default)s)",
     )
-    parser.add_argument("--step", type=int, default=50, metavar="N", help="stepwise: features per step (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=9, metavar="N", help="line: frames, including both ends (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=4.0, metavar="N", help="frames per second of a film (default: %(default)g)")
+    parser.add_argument(
+        "--step", type=whole_number(1, 100_000), default=50, metavar="N", help="stepwise: features per step (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=whole_number(2, 10_000), default=9, metavar="N", help="line: frames, including both ends (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=number(most=1000, above=0), default=4.0, metavar="N", help="frames per second of a film (default: %(default)g)"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.gif, OUT.mp4, or OUT.ome.tif with the intensities")
     add_overwrite(parser)
     add_json(parser)
@@ -52,11 +60,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Walk, paint the steps, write the film and print the scores."""
+    args.output = output_path(args.output)
+    check_outputs([args.output], [args.model, args.table])
     from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
     from napari_virtual_paint.cells.populations.walk_export import save_walk
 
-    if args.rate <= 0:
-        raise InputError(f"--rate: {args.rate:g} frames per second is no film; give a number above 0.")
     model = open_cell_model(args.model)
     cohort = _cohort(model, args.table)
     print_notes(cohort.notes)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.metrics import Comparison
 
 
+RESUMES = "what was evaluated is kept if there is a report, and the same command goes on with the rest"
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(

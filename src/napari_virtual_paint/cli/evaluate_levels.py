@@ -18,10 +18,11 @@ from napari_virtual_paint.cli._output import (
     print_result,
     split_list,
     table,
-    terminated_as_interrupted,
 )
+from napari_virtual_paint.cli._parser import LARGEST_SEED, number, whole_number
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
@@ -48,12 +49,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     report.add_argument("--name", default="", help="name of the first prediction (default: that of its file)")
     add_selection(report)
     report.add_argument("--workers", type=worker_count, metavar="N", help="number of processes (default: one per core)")
-    report.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all random choices (default: %(default)s)")
+    report.add_argument(
+        "--seed", type=whole_number(0, LARGEST_SEED), default=0, metavar="S", help="seed of all random choices (default: %(default)s)"
+    )
     cells = parser.add_argument_group("cells in the images")
     cells.add_argument("--nuclei", metavar="STAIN", help="stain that shows nuclei (default: by its name)")
     cells.add_argument("--cells", metavar="STAIN", help="stain that shows cells (default: all but that of the nuclei)")
     cells.add_argument("--segmenter", choices=("auto", "skimage", "cellpose"), default="auto", help="auto: Cellpose if it is installed")
-    cells.add_argument("--gamma", type=float, default=0.3, help="exponent applied before segmentation (default: %(default)s, Tonks 2024)")
+    cells.add_argument(
+        "--gamma",
+        type=number(most=10, above=0),
+        default=0.3,
+        help="exponent applied before segmentation (default: %(default)s, Tonks 2024)",
+    )
     wells = parser.add_argument_group("wells")
     wells.add_argument("--plate", dest="plate_name", metavar="NAME", help="which plate, where a folder or table holds several")
     wells.add_argument(
@@ -82,10 +90,10 @@ def named(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace, noise: Any) -> int:
     """Evaluate, write the report, and print the headline scores."""
+    args.output = None if args.output is None else output_path(args.output)
     if args.output is None and not args.json:
         raise InputError("A report needs a folder: -o REPORT (or --json for only the numbers).")
-    with terminated_as_interrupted():
-        report = follow(_steps(args, noise), f"Evaluating {', '.join(args.level)}")
+    report = follow(_steps(args, noise), f"Evaluating {', '.join(args.level)}")
     if report is None:
         return INTERRUPTED
     print_notes(report.notes)

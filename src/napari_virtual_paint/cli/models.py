@@ -13,6 +13,7 @@ from napari_virtual_paint.cli._options import MODEL, Subparsers, add_axes, add_c
 from napari_virtual_paint.cli._output import ProgressBar, print_result
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import CheckReport, ModelInfo
@@ -76,6 +77,10 @@ def _add_domain(actions: Subparsers) -> None:
 
 def run_domain(args: argparse.Namespace) -> int:
     """Summarise the training images and add the summary to the package."""
+    args.output = None if args.output is None else output_path(args.output)
+    from napari_virtual_paint.models.catalogue import locate
+
+    check_outputs([args.output], [locate(args.model), *args.images])
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import summarize
     from napari_virtual_paint.models.catalogue import bundled_folder

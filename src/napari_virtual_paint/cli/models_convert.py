@@ -12,6 +12,7 @@ from napari_virtual_paint.cli._options import MODEL, Subparsers, add_json, add_o
 from napari_virtual_paint.cli._output import ProgressBar, print_notes, print_result, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.importers import ImportQuestion
@@ -77,6 +78,8 @@ def add_download(actions: Subparsers) -> None:
 
 def run_import(args: argparse.Namespace) -> int:
     """Import a model and print what was found in it."""
+    args.output = None if args.output is None else output_path(args.output)
+    check_outputs([args.output], [args.file])
     from napari_virtual_paint.models.importers import Wishes, import_model, parse_range
 
     wishes = Wishes(
@@ -100,6 +103,10 @@ def run_import(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Export a model and print the error of its conversion."""
+    from napari_virtual_paint.models.catalogue import locate
+
+    args.output = output_path(args.output)
+    check_outputs([args.output], [locate(args.model)])
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.export import export_model
 
@@ -124,6 +131,7 @@ def run_download(args: argparse.Namespace) -> int:
     from napari_virtual_paint.models.importers import Wishes, import_model
     from napari_virtual_paint.models.published import download, find, with_digest
 
+    args.output = None if args.output is None else output_path(args.output)
     entry = find(args.model)
     if args.sha256 is not None:
         entry = with_digest(entry, args.sha256)

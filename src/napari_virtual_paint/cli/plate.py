@@ -7,6 +7,8 @@ from typing import Any
 
 from napari_virtual_paint.cli import COMMANDS, plate_info, plate_predict
 
+RESUMES = "the finished fields are kept, and the same command goes on with the rest"
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command and its actions to the parser of ``virtual-paint``."""

@@ -21,8 +21,9 @@ from napari_virtual_paint.cli._options import (
     paint_settings,
     worker_count,
 )
-from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_notes, print_result, terminated_as_interrupted
+from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
@@ -74,8 +75,11 @@ def run(args: argparse.Namespace) -> int:
     import_lean(["napari_virtual_paint.plates.paint"])  # in half the time of the imports below
 
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.plates.paint import paint_plate
+    from napari_virtual_paint.plates.paint import job_folder, paint_plate
 
+    if args.output is not None:
+        args.output = output_path(args.output)
+        check_outputs([args.output, job_folder(args.output)], [args.plate, args.plate_map])
     plate = open_plate(args)
     if args.wells is not None or args.fields is not None:
         plate = plate.select(args.wells, args.fields)
@@ -92,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         score=not args.no_scores,
     )
-    with terminated_as_interrupted():
-        summary = follow(steps, f"Painting {', '.join(model.info.stains)}")
+    summary = follow(steps, f"Painting {', '.join(model.info.stains)}")
     if summary is None:
         return INTERRUPTED
     print_result(report_of(summary), as_text(summary), as_json=args.json)

@@ -15,6 +15,7 @@ from napari_virtual_paint.cli._options import (
     add_axes,
     add_channels,
     add_json,
+    add_overwrite,
     add_painting,
     gigabytes,
     open_models,
@@ -22,7 +23,8 @@ from napari_virtual_paint.cli._options import (
     read_image,
 )
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
-from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path, shown_path
 from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
         "predict",
         help="paint the stains of an image",
         description="Paint the stains of an image and write them with their names, the pixel size and how they were made. "
-        "An existing output is replaced once the new one is complete.",
+        "An existing file, or OME-Zarr that this program wrote, is replaced once the new one is complete.",
     )
     parser.add_argument("input", metavar="INPUT", help="an image of any readable format: a file, a folder, or a glob of files")
     parser.add_argument(
@@ -70,16 +72,18 @@ def add_parser(subparsers: Any) -> None:
         metavar="GB",
         help="memory that a field may take to be painted whole, and a block of a larger one (default: 2 and 1, or less where less is free)",
     )
+    add_overwrite(parser, "replace an OME-Zarr image that another program wrote")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read an image, paint it, write the stains and print the report."""
-    output = args.output.expanduser()
-    check_output(output, args.input)
+    output = output_path(args.output)
+    check_output(output, args.input, overwrite=args.overwrite)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
     from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.painting.network_input import output_shape
+    from napari_virtual_paint.runtime.atomic_write import parent_folder
     from napari_virtual_paint.writing.api import blockwise
 
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
@@ -88,15 +92,14 @@ def run(args: argparse.Namespace) -> int:
     settings = paint_settings(args)
     uncertainty_output = uncertainty_path(output) if has_uncertainty(many, settings) else None
     if uncertainty_output is not None:
-        check_output(uncertainty_output, args.input)
+        check_output(uncertainty_output, args.input, overwrite=args.overwrite)
     stack = read_image(args.input, args.axes)
     matched = matches(many, stack, settings)
     verdict = domain_of(many, stack, settings, matched=matched)
     paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
     shape = output_shape(stack, matched[0], len(many.stains))
     if streams(output, shape):
-        make_folder(output)
-        with blockwise(output, shape, overwrite=True) as image:
+        with parent_folder(output), blockwise(output, shape, overwrite=True) as image:
             painting = with_domain(paint_it(image), verdict)
             image.finish(painting.stack)
     else:
@@ -159,37 +162,38 @@ def existing_folder(path: Path) -> Path:
     return next(parent for parent in path.absolute().parents if parent.exists())
 
 
-def check_output(output: Path, source: str) -> None:
+def check_output(output: Path, *sources: str, overwrite: bool = False) -> None:
     """Check before the long work that its result can be written.
 
-    Raises `InputError` if the format is unknown, the folder can't be written to, or the output would replace the input.
+    Raises `InputError` if the format is unknown, the folder can't be written to, the output would replace an input, or there is something
+    that this program did not write and that may not be replaced.
     """
+    from napari_virtual_paint.reading.file_sets import files_of_set
     from napari_virtual_paint.writing import can_write
+    from napari_virtual_paint.writing.api import is_own_zarr
 
     if not can_write(output):
-        raise InputError(f"{output}: the output is written as OME-TIFF or OME-Zarr, so its name must end in .ome.tif or .ome.zarr.")
+        raise InputError(
+            f"{shown_path(output)}: the output is written as OME-TIFF or OME-Zarr, so its name must end in .ome.tif or .ome.zarr."
+        )
+    check_outputs([output], [*sources, *(files_of_set(source) for source in sources)])
     folder = existing_folder(output)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{output}: nothing can be written to {folder}; choose another folder.")
-    inside = Path(source).suffix.casefold() == ".zarr" and Path(source).resolve() in output.resolve().parents
-    if inside or (output.exists() and Path(source).exists() and output.samefile(source)):
-        raise InputError(f"{output}: the output would replace the input or a part of it; choose another name.")
+        raise InputError(f"{shown_path(output)}: nothing can be written to {shown_path(folder)}; choose another folder.")
+    if output.is_dir() and not overwrite and any(output.iterdir()) and not is_own_zarr(output):
+        raise InputError(
+            f"{shown_path(output)}: this folder was not written by this program as an image; choose another name, or replace an image with "
+            "--overwrite."
+        )
 
 
 def write_image(stack: Stack, output: Path) -> Path:
     """Write an image, replacing an existing one only once it is complete."""
+    from napari_virtual_paint.runtime.atomic_write import parent_folder
     from napari_virtual_paint.writing import write
 
-    make_folder(output)
-    return write(stack, output, overwrite=True)
-
-
-def make_folder(output: Path) -> None:
-    """Make the folder of an output."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(output, f"its folder can't be created ({error.strerror}); choose another") from None
+    with parent_folder(output):
+        return write(stack, output, overwrite=True)
 
 
 def report_of(painting: Painting, output: Path, uncertainty_output: Path | None = None) -> dict[str, Any]:

@@ -13,15 +13,19 @@ from napari_virtual_paint.cli._options import (
     add_channels,
     add_device,
     add_json,
+    add_overwrite,
     add_synonyms,
     axes_of_two,
     read_image,
     synonyms_of,
 )
 from napari_virtual_paint.cli._output import ProgressBar, jsonable, print_note, print_notes, print_result
+from napari_virtual_paint.cli._parser import number
 from napari_virtual_paint.cli.predict import check_output, write_image
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.json_file import read_object
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path, shown_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
@@ -68,19 +72,22 @@ def add_parser(subparsers: Any) -> None:
     add_synonyms(parser)
     parser.add_argument("--transform", "--fit", dest="kind", choices=KINDS, default="similarity", help="default: %(default)s")
     parser.add_argument(
-        "--rotation", type=float, default=15.0, metavar="DEG", help="largest rotation, in both directions (default: %(default)g)"
+        "--rotation", type=number(0, 180), default=15.0, metavar="DEG", help="largest rotation, in both directions (default: %(default)g)"
     )
-    parser.add_argument("--scale", type=float, default=1.15, metavar="FACTOR", help="largest scaling, up and down (default: %(default)g)")
+    parser.add_argument(
+        "--scale", type=number(1, 4), default=1.15, metavar="FACTOR", help="largest scaling, up and down (default: %(default)g)"
+    )
     add_device(parser)
+    add_overwrite(parser, "replace an OME-Zarr image or a .json that another program wrote")
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the images, paint, register, write the result and print it."""
-    output = None if args.output is None else args.output.expanduser()
+    output = None if args.output is None else output_path(args.output)
     if output is not None:
-        check_output(output, args.image)
-        check_output(output, args.target)
+        check_output(output, args.image, args.target, overwrite=args.overwrite)
+        _check_sidecar(sidecar(output), args)
     if args.painted and args.model is None:
         raise InputError("--painted writes the stains that a model paints; name one with -m.")
     from napari_virtual_paint.models import open_model
@@ -138,6 +145,17 @@ def sidecar(output: Path) -> Path:
 
     suffix = next((suffix for suffix in SUFFIXES if output.name.casefold().endswith(suffix)), "")
     return output.with_name(f"{output.name[: len(output.name) - len(suffix)]}.json")
+
+
+def _check_sidecar(path: Path, args: argparse.Namespace) -> None:
+    """Raise an `InputError` if the file of the matrix would replace an input, or a file that is no matrix of an earlier registration."""
+    check_outputs([path], [args.image, args.target])
+    ours = {"moving", "fixed", "converged"} <= (read_object(path) or {}).keys()
+    if not args.overwrite and not ours and (path.exists() or path.is_symlink()):
+        raise InputError(
+            f"{shown_path(path)}: the matrix is written there, and a file that is none exists; choose another -o, or replace it with "
+            "--overwrite."
+        )
 
 
 def as_text(report: dict[str, Any]) -> str:

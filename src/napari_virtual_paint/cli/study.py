@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.study.run import StudyResult
 
 
+RESUMES = "finished trainings and tests are kept, and the same command goes on"
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(

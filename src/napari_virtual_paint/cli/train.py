@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.callback import TrainingProgress
 
 
+RESUMES = "the last checkpoint is kept, and the same command goes on"
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(

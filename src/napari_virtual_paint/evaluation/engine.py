@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,9 @@ from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
 from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
+from napari_virtual_paint.runtime.outputs import check_outputs
 from napari_virtual_paint.runtime.processes import cores, spawn_single_threaded
+from napari_virtual_paint.runtime.temporary import temporary_folder
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 from napari_virtual_paint.stain_names import Synonyms
 
@@ -109,13 +110,14 @@ def evaluate(
         plate=plate,
         axes=axes,
     )
+    check_outputs([output], [*(path for _, path in request.predictions), truth, plate_map])
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)
     prepared = prepare(request)
     for level in chosen:
         getattr(level_at(known[level]), "check", lambda context: None)(prepared.context)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output).expanduser().absolute()
+        folder = Path(stack.enter_context(temporary_folder()) if output is None else output).expanduser().absolute()
         store = FieldStore(folder / FOLDER)
         store.begin(describe(request, prepared))
         stack.enter_context(OutputLock(store.folder / LOCK, folder, "written"))
@@ -137,7 +139,7 @@ def _run(
     pace = ProgressScale(len(prepared.keys), len(levels))
     workers = request.settings.workers or cores()
     # A single worker is this process: none need be started.
-    with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker") as pool:
+    with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker", output=store.folder) as pool:
         work = Work(prepared.reader, store, places=places)
         scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared, needed), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))

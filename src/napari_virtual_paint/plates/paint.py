@@ -17,6 +17,7 @@ from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, r
 from napari_virtual_paint.plates.job.run import PlateProgress, PlateRun, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
+from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 __all__ = ["PlateProgress", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
@@ -146,7 +147,7 @@ def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tup
         return source, kind
     if output is None:
         raise InputError("Give an output for the painted plate: a .zarr, or a folder for OME-TIFFs.")
-    target = Path(output).expanduser().absolute()
+    target = output_path(output).absolute()
     zarr = target.suffix.casefold() == ".zarr"
     if kind is not None and (kind == "ome-zarr") != zarr:
         raise InputError(f"{target}: an output that ends in .zarr is an OME-Zarr plate, another one a folder of OME-TIFFs.")
@@ -154,6 +155,7 @@ def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tup
         raise InputError(f"{target}: a painted plate is a .zarr or a folder; choose such a name.")
     if target.resolve() == source.resolve() or source.resolve() in target.resolve().parents:
         raise InputError(f"{target}: the output would be inside the plate itself; choose another name, or paint in place.")
+    check_outputs([target, job_folder(target)], [plate.source])
     return target, "ome-zarr" if zarr else "ome-tiff"
 
 
@@ -186,7 +188,7 @@ def _local_events(run: PlateRun, workers: int | None, memory: int | None) -> Eve
     from napari_virtual_paint.plates.job.planning import TRIED_FIELDS, PlanRequest
     from napari_virtual_paint.plates.job.workers import make_pool, plan_in, run_workers
 
-    with make_pool(workers, run.requested.settings.device) as pool:
+    with make_pool(workers, run.requested.settings.device, run.output.path) as pool:
         instant = pool.count > 0
         plan_request = PlanRequest(
             job=run.job or run.requested,

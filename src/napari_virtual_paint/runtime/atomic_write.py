@@ -16,18 +16,18 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-import psutil
-
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.write_errors import disk_errors
 
 PARTIAL, ASIDE = "partial", "replaced"
 FORMER = "part"  # suffix that earlier versions gave some of their half-written files
 STALE = 3600.0  # seconds without a change after which what a process of another machine was writing is left over
 SYNC_THREADS = 8
+
+_unfinished: set[Path] = set()  # what this process is writing now, for `remove_unfinished`
 
 
 @contextlib.contextmanager
@@ -47,53 +47,114 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
     Raises
     ------
     WriteError
-        If something is there that may not be replaced.
+        If something is there that may not be replaced, or it can't be written; what was there before is unchanged then.
     """
-    if not target.parent.is_dir():
-        raise WriteError(target, f"there is no folder {str(target.parent)!r}; make it first")
-    _tidy(target)
-    _check(target, overwrite, folder)
-    partial = hidden_name(target)
-    try:
-        yield partial
-        to_disk(partial, cached=cached)
+    with disk_errors(target):
+        if not target.parent.is_dir():
+            raise WriteError(target, f"there is no folder {str(target.parent)!r}; make it first")
+        _tidy(target)
         _check(target, overwrite, folder)
-        _rename(partial, target, overwrite)
-    except BaseException:
-        (_remove_for_good if folder else _remove)(partial)
-        raise
-    _remove(partial)  # a second name of the finished file, where it was linked
-    _sync(target.parent)
+    with disk_errors(target, _kept(target)), _unfinished_name(target) as partial:
+        try:
+            yield partial
+            to_disk(partial, cached=cached)
+            _check(target, overwrite, folder)
+            _rename(partial, target, overwrite)
+        except BaseException:
+            (_remove_for_good if folder else _remove)(partial)
+            raise
+        _remove(partial)  # a second name of the finished file, where it was linked
+    with contextlib.suppress(OSError):  # it is there already
+        _sync(target.parent)
 
 
 @contextlib.contextmanager
 def updating(target: Path) -> Iterator[Path]:
-    """Yield a path to write to; the file or folder written there replaces ``target`` once it is complete, without a sync to the disk."""
-    partial = hidden_name(target)
-    try:
-        yield partial
-        if target.is_dir():
-            _remove(target)
-        partial.replace(target)
-    finally:
-        _remove(partial)
+    """Yield a path to write to; the file or folder written there replaces ``target`` once it is complete, without a sync to the disk.
+
+    Raises `WriteError` if it can't be written; what was there before is unchanged then.
+    """
+    with disk_errors(target, _kept(target)), _unfinished_name(target) as partial:
+        try:
+            yield partial
+            if target.is_dir():
+                _remove(target)
+            partial.replace(target)
+        finally:
+            _remove(partial)
 
 
 @contextlib.contextmanager
 def work_folder(target: Path) -> Iterator[Path]:
     """Yield a hidden folder beside a target, on the same disk, that is removed at the end."""
-    folder = hidden_name(target)
-    folder.mkdir()
+    with disk_errors(target, _kept(target)), _unfinished_name(target) as folder:
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
+def _kept(target: Path) -> str:
+    """Return what there is of a target if it can't be written."""
+    with contextlib.suppress(OSError):
+        if target.exists():
+            return "what was there before is unchanged"
+    return "nothing half-written is left"
+
+
+@contextlib.contextmanager
+def parent_folder(target: Path) -> Iterator[None]:
+    """Create the folder that a target will lie in; folders that were made for it go again if it fails.
+
+    Raises `WriteError` if it can't be created.
+    """
+    made: list[Path] = []
     try:
-        yield folder
+        with disk_errors(target):
+            missing = [parent for parent in target.parents if not parent.exists()]
+            for parent in reversed(missing):
+                parent.mkdir(exist_ok=True)
+                made.insert(0, parent)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # something else was put there
+            for parent in made:
+                parent.rmdir()
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless it exists.
+
+    Raises `WriteError` if it can't be created.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _unfinished_name(target: Path) -> Iterator[Path]:
+    """Yield a hidden name, which `remove_unfinished` knows meanwhile."""
+    partial = hidden_name(target)
+    _unfinished.add(partial)
+    try:
+        yield partial
     finally:
-        _remove(folder)
+        _unfinished.discard(partial)
+
+
+def remove_unfinished() -> None:
+    """Remove all that this process is writing now: it ends at once, without the clean-up of whoever writes."""
+    for partial in list(_unfinished):
+        _remove(partial)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file atomically, as UTF-8 with its line ends as they are; synced to the disk if it is to be `durable`."""
     with replacing(path, overwrite=True) if durable else updating(path) as partial:
-        partial.write_text(text, "utf-8", newline="")
+        # A path that is no UTF-8 has letters that can't be encoded; as \\udcff they are what JSON itself has for them.
+        partial.write_text(text, "utf-8", "backslashreplace", newline="")
 
 
 def is_leftover(name: str) -> bool:
@@ -109,6 +170,18 @@ def remove_leftovers(folder: Path) -> None:
                 _remove(entry)
 
 
+def remove_left_by(folder: Path, processes: Collection[int], depth: int = 3) -> None:
+    """Remove what processes of this machine that were killed had half written in a folder, and in folders below it down to some depth."""
+    name = re.compile(rf"\..*\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.{PARTIAL}")
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = name.fullmatch(entry.name)
+            if found is not None and int(found[1]) in processes:
+                _remove(Path(entry.path))
+            elif depth and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                remove_left_by(Path(entry.path), processes, depth - 1)
+
+
 def _is_owned(entry: Path) -> bool:
     """Return whether another process may still be writing a half-written output."""
     if former := re.fullmatch(rf"\..*\.(\d+)\.{FORMER}", entry.name):
@@ -119,7 +192,13 @@ def _is_owned(entry: Path) -> bool:
 
 
 def _is_other(process: int) -> bool:
-    return process != os.getpid() and psutil.pid_exists(process)
+    return process != os.getpid() and _runs(process)
+
+
+def _runs(process: int) -> bool:
+    import psutil  # slow to import, and seldom needed
+
+    return bool(psutil.pid_exists(process))
 
 
 def _check(target: Path, overwrite: bool, folder: Callable[[Path], bool] | None) -> None:
@@ -185,7 +264,7 @@ def _tidy(target: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in target.parent.iterdir():
             found = name.fullmatch(entry.name)
-            if found is None or psutil.pid_exists(int(found[1])):
+            if found is None or _runs(int(found[1])):
                 continue
             if found[2] == ASIDE and not target.exists():
                 entry.rename(target)
@@ -218,6 +297,8 @@ def to_disk(path: Path, *, cached: bool = True) -> None:
     if not path.is_dir():
         _sync(path, cached=cached)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     # A zarr is many small files and folders, whose syncs the disk combines when they come from several threads.
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         every = (Path(folder, name) for folder, _, files in os.walk(path) for name in (*files, "."))

@@ -12,11 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psutil
 
 from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.atomic_write import remove_left_by
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.processes import POLL, become_worker, spawn
 
@@ -149,10 +151,20 @@ class WorkerPool:
         How often a task is run again after its worker died.
     name
         Name of the processes.
+    output
+        Folder that the workers write into: what one that had to be killed had half written is removed from it.
     """
 
-    def __init__(self, count: int, *, start: Callable[..., Any] = spawn, retries: int = 1, name: str = "worker") -> None:
-        self.count, self.retries = count, retries
+    def __init__(
+        self,
+        count: int,
+        *,
+        start: Callable[..., Any] = spawn,
+        retries: int = 1,
+        name: str = "worker",
+        output: Path | None = None,
+    ) -> None:
+        self.count, self.retries, self._output = count, retries, output
         self._start_process, self._name = start, name
         self._workers: list[_Worker] = []
         self._inline: Iterator[TaskEvent] | None = None
@@ -359,7 +371,9 @@ class WorkerPool:
         if self._inline is not None:
             self._inline.close()  # type: ignore[attr-defined]  # a generator
             self._inline = None
-        _end(self._workers, finish=finish)
+        killed = _end(self._workers, finish=finish)
+        if killed and self._output is not None:
+            remove_left_by(self._output, killed)
 
 
 def _death(times: int, exit_code: int) -> Failure:
@@ -368,9 +382,10 @@ def _death(times: int, exit_code: int) -> Failure:
     return Failure(reason, exit_code=exit_code)
 
 
-def _end(workers: list[_Worker], *, finish: bool = False) -> None:
-    """End worker processes and their children: by a message, by SIGTERM where they are busy, at last by a kill."""
+def _end(workers: list[_Worker], *, finish: bool = False) -> set[int]:
+    """End worker processes and their children: by a message, by SIGTERM where they are busy, at last by a kill; return those killed."""
     children: list[psutil.Process] = []
+    killed: set[int] = set()
     for worker in workers:
         with contextlib.suppress(psutil.Error):
             children += psutil.Process(worker.process.pid).children(recursive=True)
@@ -383,12 +398,15 @@ def _end(workers: list[_Worker], *, finish: bool = False) -> None:
     until = time.monotonic() + (GRACE if any(worker.tasks for worker in workers) else IDLE_GRACE)
     for worker in workers:
         worker.process.join(None if finish else max(until - time.monotonic(), 0.0))
+        if worker.process.is_alive():
+            killed.add(worker.process.pid)
         worker.process.kill()
         worker.process.join()
     for child in children:
         with contextlib.suppress(psutil.Error):
             child.kill()
     workers.clear()
+    return killed
 
 
 class _Round:

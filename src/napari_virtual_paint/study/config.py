@@ -261,7 +261,7 @@ def load_study(path: str | Path) -> StudyConfig:
     config = read_as(StudyConfig, path, GUIDE)
     folder = path.resolve().parent
     domains = {name: domain.starting_from(folder) for name, domain in config.domains.items()}
-    return config.model_copy(update={"output": (folder / config.output).resolve(), "domains": domains})
+    return config.model_copy(update={"output": (folder / config.output.expanduser()).resolve(), "domains": domains})
 
 
 def schema() -> dict[str, Any]:

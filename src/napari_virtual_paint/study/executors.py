@@ -167,7 +167,7 @@ def make_executor(config: StudyConfig, workers: int, scheduler: str | None) -> E
     """Return a cluster if a scheduler is given, else a pool of so many workers."""
     if scheduler is not None:
         return ClusterExecutor(config, scheduler)
-    return PoolExecutor(config, WorkerPool(workers, retries=RETRIES, name="study worker"))
+    return PoolExecutor(config, WorkerPool(workers, retries=RETRIES, name="study worker", output=config.output))
 
 
 def ready(units: Sequence[Unit], started: set[Unit], done: set[Unit], config: StudyConfig) -> list[Unit]:

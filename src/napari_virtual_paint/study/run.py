@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._version import __version__
-from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import make_folder, write_text
 from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.runtime.lock_file import OutputLock
+from napari_virtual_paint.runtime.outputs import check_outputs, check_own_folder
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import elapsed
 from napari_virtual_paint.study.config import StudyConfig
@@ -94,6 +95,8 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         If a unit fails; completed units are kept.
     """
     began = time.monotonic()
+    check_outputs([config.output], [source for domain in config.domains.values() for source in domain.sources()])
+    check_own_folder(config.output, lambda folder: (folder / ASKED).is_file() or not any(folder.glob("[!.]*")), what="a study")
     images = check_apart(config)
     with _lock(config):
         _begin(config)
@@ -183,10 +186,7 @@ def _test_share(config: StudyConfig, done: set[Unit]) -> float:
 
 def _lock(config: StudyConfig) -> OutputLock:
     """Create the study's folder and return the lock that keeps other runs out of it."""
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(config.output, f"this folder can't be made ({error.strerror}); choose another output") from None
+    make_folder(config.output)
     return OutputLock(config.output / LOCK, config.output, "written")
 
 

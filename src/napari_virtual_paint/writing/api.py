@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.errors import VirtualPaintError, WriteError
-from napari_virtual_paint.reading.ome_zarr import is_zarr
+from napari_virtual_paint.errors import ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.json_file import read_object
+from napari_virtual_paint.runtime.outputs import output_path
+from napari_virtual_paint.runtime.write_errors import is_write_failure, write_reason
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
@@ -61,11 +64,11 @@ def write(
     ReadError
         If the pixels of a lazy stack can't be read.
     """
-    target = Path(path).expanduser()
+    target = output_path(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise WriteError(target, "its suffix is that of no format to write; use .ome.tif or .ome.zarr")
-    with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_zarr if suffix == ZARR else None) as beside:
+    with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_image_zarr if suffix == ZARR else None) as beside:
         if suffix == ZARR:
             from napari_virtual_paint.writing.ome_zarr import write_zarr
 
@@ -134,11 +137,11 @@ def blockwise(
     """
     from napari_virtual_paint.writing.ome_zarr import BlockwiseZarr
 
-    target = Path(path).expanduser()
+    target = output_path(path)
     if not can_write_blockwise(target):
         raise WriteError(target, "only OME-Zarr is written block by block; use .ome.zarr")
     try:
-        with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_zarr) as beside:
+        with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_image_zarr) as beside:
             image = BlockwiseImage(BlockwiseZarr(beside, target.name, shape, np.dtype(dtype)), target)
             try:
                 yield image
@@ -158,6 +161,32 @@ class _FillingError(VirtualPaintError):
         self.error = error
 
 
+def is_image_zarr(path: Path) -> bool:
+    """Return whether a folder is a Zarr that an image may replace: no plate or well, which hold many images."""
+    try:
+        return is_zarr(path) and not {"plate", "well", "bioformats2raw.layout"} & group_attributes(path, str(path)).keys()
+    except (ReadError, OSError):  # damaged, or half of it was deleted
+        return is_zarr(path)
+
+
+def is_own_zarr(path: Path) -> bool:
+    """Return whether a folder is an OME-Zarr image that this program wrote.
+
+    Images of version 0.1.0 without provenance, as `register` wrote them, are told by the matrix that lies beside them.
+    """
+    from napari_virtual_paint.writing.ome_zarr import OWN
+
+    try:
+        attributes = group_attributes(path, str(path)) if is_image_zarr(path) else {}
+    except ReadError:
+        return False
+    if "multiscales" not in attributes:
+        return False
+    suffix = next(suffix for suffix in SUFFIXES if path.name.casefold().endswith(suffix))
+    beside = read_object(path.with_name(path.name[: -len(suffix)] + ".json")) or {}
+    return isinstance(attributes.get(OWN), dict) or {"moving", "fixed", "converged"} <= beside.keys()
+
+
 @contextlib.contextmanager
 def as_write_errors(target: Path) -> Iterator[None]:
     """Turn whatever fails while a target is written into a `WriteError` of it, except for errors of reading its pixels."""
@@ -173,11 +202,9 @@ def as_write_errors(target: Path) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     """Return what went wrong, and what to do."""
-    text = " ".join(str(getattr(error, "strerror", None) or error).split())[:200].rstrip(".") or type(error).__name__
-    if isinstance(error, PermissionError):
-        return f"it can't be written ({text}); choose a folder in which you may write"
-    if isinstance(error, OSError):
-        return f"it can't be written ({text}); check that the folder is there and the disk has room"
     if isinstance(error, MemoryError):
         return "there is not enough memory to write it; close other programs"
+    if is_write_failure(error):
+        return write_reason(error)
+    text = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     return f"it can't be written ({type(error).__name__}: {text})"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_virtual_paint._version import __version__
 from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.scratch import release
@@ -275,14 +276,15 @@ def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version
     else:
         colors = [GRAY.hex] if len(labels) == 1 else [channel_color(label, index).hex for index, label in enumerate(labels)]
     ome["omero"] = {"channels": [_channel(*each, coarse[index]) for index, each in enumerate(zip(labels, colors, strict=True))]}
-    own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
+    own: dict[str, Any] = {"software": f"{OWN} {__version__}"}
+    if stack.rgb:
+        own["rgb"] = True
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))
-    ours = {OWN: own} if own else {}
     if version == "0.5":
-        return {"ome": {"version": version, **ome}, **ours}
+        return {"ome": {"version": version, **ome}, OWN: own}
     multiscale["version"] = version
-    return {**ome, **ours}
+    return {**ome, OWN: own}
 
 
 def _axes(stack: Stack) -> list[dict[str, str]]:

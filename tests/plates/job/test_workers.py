@@ -21,8 +21,9 @@ import pytest
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.job.forkserver import start_server
+from napari_virtual_paint.plates.job.rows import ROWS
 from napari_virtual_paint.plates.job.workers import make_pool
-from napari_virtual_paint.plates.paint import PlateProgress, paint_plate, read_failures, read_scores
+from napari_virtual_paint.plates.paint import PlateProgress, job_folder, paint_plate, read_failures, read_scores
 from small_plates import (
     DeadlyFields,
     SlowFields,
@@ -96,7 +97,8 @@ def test_workers_go_when_their_coordinator_is_killed(model: Model, tmp_path: Pat
     process = preload().Process(target=coordinate, args=(plate, model.info.source, output))
     process.start()
     try:
-        until(lambda: output.is_dir() and checksums(output))
+        # A field counts once its row is written, a moment after its image.
+        until(lambda: list((job_folder(output) / ROWS).glob("[!.]*.json")))
         workers = {pid for _, pid in readings(folder)} - {process.pid}
         assert workers
     finally:

@@ -18,7 +18,7 @@ import pytest
 
 from napari_virtual_paint.choices import PLATE_LAYOUTS
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, parse_shape
@@ -203,11 +203,12 @@ def test_another_design_is_refused(small: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another design"):
         run(PlateDesign((1, 2), fields=2, size=64, seed=6, batch=3), path)
     (tmp_path / "other").mkdir()
-    with pytest.raises(WriteError, match="choose another name"):
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="choose another folder"):
         run(SMALL, tmp_path / "other", "yokogawa")
-    assert not list((tmp_path / "other").iterdir())
+    assert [each.name for each in (tmp_path / "other").iterdir()] == ["mine.txt"]
     (tmp_path / "mine.csv").write_text("well,treatment\nA01,mine\n")
-    with pytest.raises(WriteError, match="no map of a simulated plate"):
+    with pytest.raises(InputError, match="belongs to no simulated plate"):
         run(SMALL, tmp_path / "mine.zarr")
     assert not (tmp_path / "mine.zarr").exists()
 

@@ -24,6 +24,7 @@ from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
 from napari_virtual_paint.errors import VirtualPaintError
 
@@ -132,7 +133,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
             names = gallery_features(opened, self.view.sliders.selected(), vector.moved)
             follow = self.editor.follow
             self._drawing.start_function(
-                lambda: write_gallery(opened, names, vector.base, follow, Path(path)),
+                saving(path, lambda: write_gallery(opened, names, vector.base, follow, Path(path)), opened.choice.table or None),
                 title="Drawing the gallery",
                 done=lambda found: show_info(f"The gallery is in {found}"),
                 quiet=False,

@@ -30,6 +30,7 @@ from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_button, row, set_choices
 
 if TYPE_CHECKING:
@@ -299,7 +300,7 @@ class WalkController(QObject):  # type: ignore[misc]
         opened, walked = self._opened, self.view.walked
         if opened is not None and walked is not None:
             self._writing.start_function(
-                lambda: write_walk(opened, walked, Path(path)),
+                saving(path, lambda: write_walk(opened, walked, Path(path)), opened.choice.table or None),
                 title="Writing the walk",
                 done=lambda found: show_info(f"The walk is in {found}"),
                 quiet=False,

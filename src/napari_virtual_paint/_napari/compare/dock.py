@@ -26,6 +26,7 @@ from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
+from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.writing.api import as_write_errors
@@ -295,6 +296,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         request = self.panel.request
         columns = {"pixels": request.where, "scale": request.scale} if request is not None else {}
         path = Path(path)
+        check_saving(path)
         with as_write_errors(path):
             write_text(path, as_text(rows, ",", **columns))
         return path

@@ -21,6 +21,7 @@ from napari_virtual_paint._napari.profile.table import ProfileTable, as_text, wr
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.evaluation.scale import TRUTH
 
@@ -235,7 +236,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
         if table is not None:
             rows = table.rows_of(self.wells) if self.wells else np.ones(len(table), bool)
             self._saving.start_function(
-                partial(write_rows, table, rows, Path(path)),
+                saving(path, partial(write_rows, table, rows, Path(path))),
                 title=f"Saving {Path(path).name}",
                 done=lambda saved: self.panel.status.setText(f"Saved {rows.sum()} rows in {escape(str(saved))}."),
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import platformdirs
 
+from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.json_file import read_object
 
@@ -63,7 +64,7 @@ def remember(model: str, labels: Sequence[str], channels: Sequence[int]) -> None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(dict(list(answers.items())[-MOST:]), indent=1), durable=False)
-    except OSError:
+    except (OSError, WriteError):
         return
 
 

@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainRequest, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import has_begun
@@ -201,6 +202,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         """Save the configuration, and the layers' images beside it."""
         path, pair, choice = Path(path), self._pair, self._form.value()
         try:
+            check_saving(path)
             text = portable_text(choice.text or self._text, slug(choice.name), path.stem)
         except VirtualPaintError as error:
             show_error(str(error))

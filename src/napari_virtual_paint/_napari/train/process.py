@@ -14,9 +14,9 @@ from napari_virtual_paint._napari.train.state import CONFIG, LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
 from napari_virtual_paint.training.run_folder.watch import RunState, send_command, watch
 
-STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9))
+STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9), 130, 143)
 """Exit codes of a process that was stopped by a signal; Windows has none for that."""
-INTERRUPTED = 130  # exit code of a training that was stopped by a command or Ctrl-C, and can be resumed
+INTERRUPTED = (130, 143)  # exit codes of a training that was stopped by a command, Ctrl-C or SIGTERM, and can be resumed
 
 STARTED: dict[Path, TrainingProcess] = {}  # the trainings that this napari began, by their folder
 
@@ -95,7 +95,7 @@ def state_of(location: RunLocation) -> RunState:
         return replace(state, state="running", phase=phase, message="", seconds_left=None)
     if code in STOPPED and not state.resumable:
         return replace(state, state="stopped", seconds_left=None, message="It was stopped before its first step; resume begins anew.")
-    if state.pid != training.process.pid and code not in (0, INTERRUPTED):
+    if state.pid != training.process.pid and code not in (0, *INTERRUPTED):
         message = cli_process.last_message(location.folder / LOG) or f"The training ended before it began (exit code {code})."
         return replace(state, state="failed" if not state.resumable else "stopped", message=message)
     return state

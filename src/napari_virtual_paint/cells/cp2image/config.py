@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.samples import TREATMENTS
 from napari_virtual_paint.training.config.yaml_errors import (
     Betas,
@@ -224,7 +225,7 @@ def load_config(path: str | Path) -> CellTrainConfig:
     folder = path.resolve().parent
     images = config.data.images and tuple(str(folder / pattern) for pattern in config.data.images)
     table = folder / config.data.table if config.data.table is not None else None
-    output = folder / config.output
-    run = folder / config.run if config.run is not None else output.with_suffix(".run")
+    output = output_path(folder / config.output.expanduser())
+    run = output_path(folder / config.run.expanduser()) if config.run is not None else output.with_suffix(".run")
     data = config.data.model_copy(update={"images": images, "table": table})
     return config.model_copy(update={"data": data, "output": output, "run": run})

@@ -21,7 +21,7 @@ from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading.file_series import matching
-from napari_virtual_paint.runtime.atomic_write import updating
+from napari_virtual_paint.runtime.atomic_write import make_folder, updating
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
@@ -74,8 +74,9 @@ def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
                 yield item
             else:
                 table, crops = item  # type: ignore[assignment]
-        folder.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(folder / TABLE)
+        make_folder(folder)
+        with updating(folder / TABLE) as temporary:
+            table.to_parquet(temporary)
         with updating(folder / CROPS) as temporary, temporary.open("wb") as file:
             np.save(file, crops)
     if not len(table):
@@ -147,9 +148,10 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.Data
     path = data.table
     if path is None:
         measured = yield from measure_files(images, nuclei=data.nuclei, channels=data.channels)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / "measured.parquet"
-        measured.to_parquet(path)
+        with updating(path) as temporary:
+            measured.to_parquet(temporary)
     table = open_table(path)
     for item in cut_crops(table, images, data.channels, data.size):
         if isinstance(item, Pairs):

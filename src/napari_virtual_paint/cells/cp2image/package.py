@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 
 from napari_virtual_paint.cells.cp2image.sample import COLUMNS, OUR_FILE, Sample
 from napari_virtual_paint.cells.transform import Floats, Transform
-from napari_virtual_paint.errors import ModelError, WriteError
+from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
 from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
 from napari_virtual_paint.runtime.text import one_line
@@ -23,6 +24,7 @@ from napari_virtual_paint.runtime.text import one_line
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+MOST_TEXT = 64 * 2**20  # bytes of the description that are read
 QUALITY = 90  # quality of the sample's JPEG mosaics
 
 
@@ -50,6 +52,22 @@ class CellPackageDraft:
     reader: nn.Module | None  # `network` and `reader`: the generator, and the network of the Fréchet distance
     sample: Sample  # real cells for the panel
     alone: bool = False  # whether crops, including the sample's, show each cell without neighbors
+
+
+def check_replaced(path: Path, model_id: str) -> None:
+    """Check before hours of training that its package replaces nothing but an earlier one of the same model.
+
+    Raises `InputError` if another model or something else is there.
+    """
+    if not path.exists():
+        return
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(OUR_FILE) as file:
+            known = json.loads(file.read(MOST_TEXT)).get("id")
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+        known = None
+    if known != model_id:
+        raise InputError(f"{path}: the package is to be written there, and something else exists; set another output, or the same id.")
 
 
 def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: bool = False) -> Path:
@@ -281,8 +299,6 @@ def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write a .zip that is identical for identical contents."""
-    import zipfile
-
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, data in contents.items():
             # ZipInfo's default date is constant, while writestr(name) would store the current time.

@@ -31,6 +31,23 @@ STYLE = (
 )
 
 
+def report_files(path: Path) -> list[Path]:
+    """Return the files of a report: the page, and the table and picture beside it."""
+    return [path, path.with_suffix(".csv"), path.with_suffix(".png")]
+
+
+def check_report(path: Path) -> None:
+    """Check before the long work that a report can be written.
+
+    Raises `InputError` if the name does not end in .html, or a table or picture of its name is there that is no report's.
+    """
+    if path.suffix.casefold() not in (".html", ".htm"):
+        raise InputError(f"{path}: the report is a page; give it a name that ends in .html.")
+    for beside in report_files(path)[1:]:
+        if beside.exists() and not path.is_file():
+            raise InputError(f"{beside}: the report writes this file too, and one is there that is no report's; choose another -o.")
+
+
 def write_report(found: CellEvaluation, path: Path) -> Path:
     """Write ``REPORT.html`` with ``REPORT.csv`` and ``REPORT.png`` beside it.
 
@@ -38,8 +55,7 @@ def write_report(found: CellEvaluation, path: Path) -> Path:
     """
     from napari_virtual_paint.runtime.atomic_write import replacing
 
-    if path.suffix.casefold() not in (".html", ".htm"):
-        raise InputError(f"{path}: the report is a page; give it a name that ends in .html.")
+    check_report(path)
     picture = io.BytesIO()
     figure(found).savefig(picture, format="png", dpi=110)
     for suffix, data in ((".csv", table_text(found).encode()), (".png", picture.getvalue()), (path.suffix, page(found, path).encode())):

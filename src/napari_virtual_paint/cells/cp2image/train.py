@@ -16,8 +16,8 @@ from napari_virtual_paint.cells.cp2image.data import CropSet, choose_features, l
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, RequestedCells, compare
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
 from napari_virtual_paint.cells.cp2image.model import describe_cell_model
-from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit
-from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
+from napari_virtual_paint.cells.cp2image.module import CHECKPOINT, CURVE, GanTraining, Tensors, fit
+from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, check_replaced, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
@@ -25,6 +25,8 @@ from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
+from napari_virtual_paint.runtime.atomic_write import remove_leftovers
+from napari_virtual_paint.runtime.outputs import check_outputs, check_own_folder
 from napari_virtual_paint.runtime.progress import Progress
 
 SHOWN = 256  # number of held-out cells whose pixel loss is in the curve
@@ -115,6 +117,10 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         If data or settings don't fit, or the run folder belongs to another configuration.
     """
     assert config.run is not None
+    check_outputs([config.output, config.run], [config.data.images, config.data.table])
+    check_own_folder(config.run, _is_run, what="`cells train`")
+    check_replaced(config.output, config.id)
+    remove_leftovers(config.run)
     cells = None
     for item in load_cells(config):
         if isinstance(item, CropSet):
@@ -153,6 +159,12 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         draft = _draft(config, ready, run, reader, command, refitted=True)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether `cells train`, of whatever version, wrote a folder."""
+    names = {each.name for each in folder.iterdir()}
+    return bool(names & {CHECKPOINT, CURVE, REFIT}) or all(name.startswith((".", "cells-", "unscored")) for name in names)
 
 
 def again(config: CellTrainConfig, ready: TrainingCells) -> GanTraining:

@@ -6,7 +6,6 @@ import errno
 import io
 import re
 import shutil
-import tempfile
 import weakref
 import zlib
 from collections import Counter
@@ -20,6 +19,7 @@ from napari_virtual_paint.cells.cellprofiler_names import IMAGE, is_image_key, i
 from napari_virtual_paint.cells.tables.parquet import ParquetSource, needs
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.runtime.delimited_text import DelimitedBeginning, opened, read_beginning
+from napari_virtual_paint.runtime.temporary import make_temporary_folder
 
 _SUFFIX = re.compile(r"\.(csv|tsv)(\.(gz|zip))?$", re.IGNORECASE)
 _BLOCK, _LARGE_BLOCK = 16 << 20, 512 << 20  # bytes of text held in memory at a time; the larger where a row is longer than the other
@@ -115,7 +115,7 @@ def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
         If a line has more or fewer columns than the header, or a measurement is not a number.
     """
     needs("duckdb")
-    folder = tempfile.mkdtemp(prefix="virtual-paint-table-")
+    folder = str(make_temporary_folder())
     target = Path(folder, "table.parquet")
     try:
         _convert(path, target, header, name)

@@ -5,7 +5,6 @@ All rank profiles by cosine similarity to a query, after Moshkov 2022, section 3
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.evaluation.profiles.table import POSITIVE, TREATED, Doubles, Profiles, consensus, cosine
 from napari_virtual_paint.runtime.extras import require
+from napari_virtual_paint.runtime.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,8 +245,8 @@ def by_label(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     renamed = scores.rename(columns={"positives": "n_pos_pairs", "candidates": "n_total_pairs"})
     positives, others = renamed["n_pos_pairs"].to_numpy(), (renamed["n_total_pairs"] - renamed["n_pos_pairs"]).to_numpy()
     renamed["normalized_average_precision"] = normalize_ap(renamed["average_precision"].to_numpy(), positives, others)
-    with tempfile.TemporaryDirectory() as cache:  # or copairs keeps its random rankings in the user's home
-        options = {"null_size": NULLS, "threshold": 0.05, "seed": seed, "progress_bar": False, "max_workers": 1, "cache_dir": cache}
+    with temporary_folder() as cache:  # or copairs keeps its random rankings in the user's home
+        options = {"null_size": NULLS, "threshold": 0.05, "seed": seed, "progress_bar": False, "max_workers": 1, "cache_dir": str(cache)}
         found = mean_average_precision(renamed, ["label"], **options)
     found["queries"] = [len(rows) for rows in found["indices"]]
     columns = {"mean_average_precision": "map", "mean_normalized_average_precision": "map_normalised", "p_value": "p"}

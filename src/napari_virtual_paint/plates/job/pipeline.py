@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from napari_virtual_paint.painting.results import Painting
-from napari_virtual_paint.plates.job.field import Loaded, Painter
+from napari_virtual_paint.plates.job.field import DiskFullError, Loaded, Painter
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.processes import POLL
 
@@ -170,6 +170,8 @@ class FieldPipeline:
                 row = self.painter.finish(loaded, painting)
             except BaseException as error:  # noqa: BLE001 - handled in the painter's thread
                 self.inbox.put(lambda field=loaded.field, error=error: self._written(self._failed(field, error)))  # type: ignore[misc]
+                if isinstance(error, DiskFullError):
+                    return  # that ends the job, and a smaller field that still fits would be written by chance
             else:
                 done = FieldEvent(loaded.field, "done", 1.0, row=row)
                 self.inbox.put(lambda done=done: self._written(done))  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
@@ -18,15 +19,18 @@ from napari_virtual_paint.runtime.processes import POLL, openmp_threads
 from napari_virtual_paint.runtime.worker_pool import ForEach, Share, Task, TaskEvent, WorkerPool
 
 
-def make_pool(workers: int | None, device: str) -> WorkerPool:
+def make_pool(workers: int | None, device: str, output: Path | None = None) -> WorkerPool:
     """Return a pool of one worker where workers start at once, so that it can plan the job; else a pool of none.
 
     Parameters
     ----------
     workers, device
         See `may_need_workers`.
+    output
+        Folder that they write into.
     """
-    return WorkerPool(int(may_need_workers(workers, device) and start_server()), start=_start, name="plate worker")
+    count = int(may_need_workers(workers, device) and start_server())
+    return WorkerPool(count, start=_start, name="plate worker", output=output)
 
 
 def plan_in(pool: WorkerPool, request: PlanRequest) -> Generator[FieldEvent, None, Plan | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -16,7 +17,10 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
-from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.reading.ome_zarr import is_zarr
+from napari_virtual_paint.runtime.atomic_write import make_folder, write_text
+from napari_virtual_paint.runtime.json_file import read_object
+from napari_virtual_paint.runtime.outputs import check_own_folder, output_path
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import csv_text
 from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool
@@ -39,7 +43,7 @@ class SimulationSummary:
 
 
 def simulate_plate(
-    design: PlateDesign, path: Path | str, layout: str = "ome-zarr", workers: int = 1
+    design: PlateDesign, path: Path | str, layout: str = "ome-zarr", workers: int = 1, *, overwrite: bool = False
 ) -> Generator[Progress, None, SimulationSummary]:
     """Simulate a plate; existing fields are kept, so that the same call goes on with a stopped run.
 
@@ -55,6 +59,8 @@ def simulate_plate(
         One of `LAYOUTS`.
     workers
         Number of processes that simulate and write.
+    overwrite
+        Whether a simulated plate of another design is replaced, and a folder that something else made is written into.
 
     Yields
     ------
@@ -68,13 +74,13 @@ def simulate_plate(
     WriteError
         If it can't be written.
     """
-    began, path = time.monotonic(), Path(path).expanduser()
+    began, path = time.monotonic(), output_path(path)
     if layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}.")
     if workers < 1:
         raise InputError(f"{workers} processes can't simulate; use 1 or more.")
     writer = LAYOUTS[layout](path, design)
-    plate_map = _begin(design, path, layout, writer)
+    plate_map = _begin(design, path, layout, writer, overwrite)
     done = set(writer.done())
     missing = [field for field in design.all_fields if field not in done]
     total, skipped = len(design.all_fields), len(done)
@@ -104,22 +110,20 @@ def label_stacks(field: SimulatedField) -> dict[str, Stack]:
     return {name: Stack(labels[None, None, None], (name,), size) for name, labels in field.labels.items()}
 
 
-def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) -> Path:
+def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter, overwrite: bool) -> Path:
     """Create the plate with its map and design, or check that the existing one has the same design; return the map."""
     stem = plate_name(path)
     plate_map, design_file = path.with_name(f"{stem}.csv"), path.with_name(f"{stem}.design.json")
     text = json.dumps({"layout": layout, **design.parameters}, indent=2)
-    if path.exists():
-        if not design_file.is_file():
-            raise WriteError(path, f"it exists already and there is no {design_file.name} to go on with; choose another name")
-        if design_file.read_text("utf-8") != text:
-            raise InputError(
-                f"{path}: it exists already with another design ({design_file.name}); choose another name, or remove it first."
-            )
-    elif plate_map.exists() and not design_file.is_file():
-        raise WriteError(plate_map, "it exists already and is no map of a simulated plate; choose another name for the plate")
+    known = read_object(design_file) or {}
+    ours = "layout" in known
+    check_own_folder(path, lambda _: ours, overwrite=overwrite, what="`simulate`")
+    if not overwrite and not ours and (beside := next((each for each in (plate_map, design_file) if each.exists()), None)) is not None:
+        raise InputError(f"{beside}: it exists already and belongs to no simulated plate; choose another name for the plate.")
+    if path.is_dir():
+        _make_way(path, layout, ours=ours, same=known == json.loads(text), overwrite=overwrite)
     with as_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         for file, content in (
             (design_file, text),
             (plate_map, csv_text(({"well": well, **row} for well, row in design.metadata.items()), design.columns)),
@@ -129,6 +133,20 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
             write_text(file, content)
         writer.prepare()
     return plate_map
+
+
+def _make_way(path: Path, layout: str, *, ours: bool, same: bool, overwrite: bool) -> None:
+    """Remove a plate of another design, or an empty folder, where the plate is to be; raise an `InputError` if it may not be removed."""
+    if not any(path.iterdir()):
+        path.rmdir()
+    elif ours and not same:
+        if not overwrite:
+            raise InputError(f"{path}: it exists already with another design; choose another name, or replace it with --overwrite.")
+        shutil.rmtree(path)
+    elif not ours and layout.startswith("ome-zarr"):
+        if not is_zarr(path):
+            raise InputError(f"{path}: this folder is no OME-Zarr, so it is not replaced by one; choose another name.")
+        shutil.rmtree(path)
 
 
 def _simulate_field(writer: PlateWriter, design: PlateDesign, field: Field) -> Field:
@@ -143,10 +161,10 @@ def _simulate_fields(writer: PlateWriter, design: PlateDesign, fields: list[Fiel
     if workers < 2 or len(fields) < 2:
         yield from (_simulate_field(writer, design, field) for field in fields)
         return
-    pool = WorkerPool(min(workers, len(fields)), retries=0, name="simulation worker")
+    pool = WorkerPool(min(workers, len(fields)), retries=0, name="simulation worker", output=writer.path)
     try:
         yield from pool.map(partial(_simulate_field, writer, design), fields)
     except WorkerDied:
         raise WriteError(writer.path, "a process that simulated fields ended; run the same again with fewer processes") from None
     finally:
-        pool.close(finish=True)  # the fields that are being written are kept
+        pool.close()  # at once: a field is written whole or not at all

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.reading.axes import parse_axes
+from napari_virtual_paint.runtime.delimited_text import read_rows
 from napari_virtual_paint.samples.settings import STANDARD
 from napari_virtual_paint.stain_names import Synonyms, as_synonyms, numbered
 from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, NotNegative, Positive
@@ -255,6 +256,17 @@ class Data(ConfigSection):
             changed["plate"] = self.plate.model_copy(update=paths)
         return self.model_copy(update=changed)
 
+    def sources(self) -> list[str]:
+        """Return what is read: files, patterns and plates, and the files that a table names."""
+        found: list[str] = []
+        if self.csv is not None:
+            found += [str(self.csv), *_named_in(self.csv)]
+        if self.folder is not None:
+            found += [str(self.folder / each) for each in ((self.image,) if self.image is not None else (self.input, self.target))]
+        if self.plate is not None:
+            found += [*self.plate.path, *self.plate.plate_map]
+        return found
+
     def weighing(self) -> dict[str, Any]:
         """Return the settings that affect the weights, as plain values; the location of data, checks and storage do not."""
         values = self.model_dump(mode="json", exclude={"folder", "csv", "memory"})
@@ -267,6 +279,16 @@ class Data(ConfigSection):
         # A field added later and left at its default keeps the fingerprint of earlier runs.
         later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance", "synonyms", "input_axes", "target_axes")
         return {key: value for key, value in values.items() if key not in later or value}
+
+
+def _named_in(table: Path) -> list[str]:
+    """Return the files that a table of pairs names; what is wrong with it is said when it is read."""
+    try:
+        first, *rows = read_rows(table)
+    except (VirtualPaintError, OSError, ValueError):
+        return []
+    columns = [number for number, name in enumerate(first.cells) if name.strip().casefold() in ("input", "target", "image")]
+    return [str(table.parent / row.cells[number]) for row in rows for number in columns if len(row.cells) > number and row.cells[number]]
 
 
 class Fixed(ConfigSection):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
 from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
 from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
@@ -156,8 +157,12 @@ def load_config(path: str | Path) -> TrainConfig:
 
 def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     """Make all paths of a configuration relative to its folder."""
-    output = folder / config.output
-    run = folder / config.run if config.run is not None else output.with_name(output.name.removesuffix(".zip") + ".run")
+    output = output_path(folder / config.output.expanduser())
+    run = (
+        output_path(folder / config.run.expanduser())
+        if config.run is not None
+        else output.with_name(output.name.removesuffix(".zip") + ".run")
+    )
     changed: dict[str, Any] = {"data": config.data.starting_from(folder), "output": output, "run": run}
     if config.start is not None and (folder / config.start).exists():
         changed["start"] = str(folder / config.start)

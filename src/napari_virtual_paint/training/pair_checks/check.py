@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
+from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.json_file import read_object
@@ -26,11 +26,11 @@ from napari_virtual_paint.training.data.store import PairStore
 from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, faults_of
 from napari_virtual_paint.training.pair_checks.settings import settings_problems
 from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, measure_pair
+from napari_virtual_paint.training.run_folder.watch import CHECKED
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
-STATISTICS = "looks.json"  # statistics of each pair, in the run folder, so that a resumed run need not measure again
-REPORT = "pairs.json"  # the report, in the run folder
+STATISTICS, REPORT = CHECKED  # statistics of each pair, in the run folder, so that a resumed run need not measure again; the report
 SHOWN = 12
 EXCUSED = (ReadError, UselessError)  # errors of pairs that ``data.checks: leave_out`` leaves out
 SPLIT = ("Nothing is left", "split.validation")
@@ -259,7 +259,7 @@ def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON; a run whose folder can't be written will report that itself."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, WriteError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(values), durable=False)
 

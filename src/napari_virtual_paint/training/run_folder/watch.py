@@ -27,6 +27,15 @@ from napari_virtual_paint.runtime.processes import is_running
 
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""
+CHECKED = ("looks.json", "pairs.json")  # what the checks of pairs write there
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Return whether a folder is one that a training wrote, of whatever version: it has one of its files, or only hidden ones."""
+    known = {PROGRESS, CURVE, PREVIEW, CHECKPOINT, CONTROL, *CHECKED}
+    names = {each.name for each in folder.iterdir()}
+    return bool(known & names) or all(name.startswith(".") for name in names)
+
 
 How = Literal["running", "paused", "stopped", "finished", "failed", "none"]  # ``none``: the folder holds no run yet
 Word = Literal["pause", "go", "stop", "finish"]

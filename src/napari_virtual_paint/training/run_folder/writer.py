@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
-from napari_virtual_paint.runtime.atomic_write import updating, write_text
+from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.atomic_write import make_folder, remove_leftovers, updating, write_text
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
@@ -62,7 +62,8 @@ class RunFolderWriter:
         other = watch(self.folder) if (self.folder / PROGRESS).is_file() else None
         if other is not None and other.alive and other.pid != os.getpid():
             raise InputError(f"{self.folder}: process {other.pid} on {other.host} is already working on this run; stop it first.")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
+        remove_leftovers(self.folder)
         self._output_lock.__enter__()
         (self.folder / CONTROL).unlink(missing_ok=True)
         self._write()
@@ -129,7 +130,7 @@ class RunFolderWriter:
 
     def preview(self, preview: Preview) -> None:
         """Write the preview; a failure to write it does not stop the run."""
-        with contextlib.suppress(OSError), updating(self.folder / PREVIEW) as temporary, temporary.open("wb") as file:
+        with contextlib.suppress(OSError, WriteError), updating(self.folder / PREVIEW) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 input=preview.input,
@@ -165,5 +166,5 @@ class RunFolderWriter:
             values = {**self._values, "recent": [(step, round(loss, 6)) for step, loss in self._recent]}
         values |= {"state": self._state, "message": self._message, "stains": self.stains, "pid": os.getpid(), "host": platform.node()}
         values |= {"born": psutil.Process().create_time(), "updated": time.time()}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, WriteError):
             write_text(self.folder / PROGRESS, json.dumps(values), durable=False)
