@@ -130,6 +130,7 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str
     except SystemExit as end:
         code = int(end.code or 0)
     out, err = capsys.readouterr()
+    assert len(err) < 20_000, (words, "a sentence, not a book")
     return code, out + err
 
 
@@ -140,7 +141,6 @@ def check(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" not in text, (words, text)
     assert "\x1b" not in text, (words, text)
     assert "\x9b" not in text, (words, text)
-    assert len(text) < 60_000, (words, "a sentence, not a book")
 
 
 def words_of(option: Option, value: str, joined: bool) -> list[str]:

@@ -43,6 +43,7 @@ COMMANDS = {
 
 INTERRUPTED = 128 + signal.SIGINT  # exit code of a command that the user stopped
 FAILED_FIELDS = 3  # exit code of a command on many fields of which some failed
+LONGEST = 3000  # letters of an error, of which a name may be a hundred thousand
 ISSUES = "please report it with the command and this line at the project's issue tracker, and add --debug for the details"
 
 
@@ -216,5 +217,6 @@ def _is_closed(stream: object) -> bool:
 def _fail(sentence: str, code: int) -> int:
     from napari_virtual_paint.cli._output import print_note
 
-    print_note(" ".join(sentence.split()))
+    words = " ".join(sentence.split())
+    print_note(words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}")
     return code
