@@ -11,9 +11,10 @@ from napari_virtual_paint import painting
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.scores import as_text
 from napari_virtual_paint._napari.shared.layer_pairs import comparable
+from napari_virtual_paint._napari.shared.layer_list import MANY
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
-from napari_virtual_paint._napari.stain.matching import paintable
+from napari_virtual_paint._napari.stain.matching import likely, paintable
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import Member, ModelSet
 from napari_virtual_paint.stack import Stack
@@ -165,3 +166,27 @@ def test_the_table_of_scores_has_a_column_of_sds_where_a_prediction_has_one(make
     dock.pair_by_name()
     assert dock.wait()
     assert table.columnCount() == 6
+
+
+def test_a_burst_of_many_layers_is_followed_once_and_none_is_taken_for_a_channel(qtbot, monkeypatch):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    dock = StainDock(viewer)
+    qtbot.addWidget(dock)
+    for number in range(MANY):
+        viewer.add_image(np.zeros((8, 8)), name=f"Brightfield {number}")
+    assert len(dock.value().layers) == MANY
+    times = []
+    monkeypatch.setattr(dock, "_refit", lambda: times.append(len(viewer.layers)))
+    for number in range(MANY, 3 * MANY):
+        viewer.add_image(np.zeros((8, 8)), name=f"Brightfield {number}")
+    assert not times, "nothing is worked out while they arrive"
+    qtbot.waitUntil(lambda: bool(times), timeout=PATIENCE)
+    assert times == [3 * MANY]
+    assert dock.form.layers.count() == 3 * MANY
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: dock.form.layers.count() == 0, timeout=PATIENCE)
+    for number in range(MANY + 1):
+        viewer.add_image(np.zeros((8, 8)), name=f"Brightfield {number}")
+    assert len(likely(viewer)) == 1

@@ -9,6 +9,8 @@ from weakref import WeakMethod, WeakSet, ref
 
 from qtpy.compat import isalive
 
+MANY = 32  # layers that are more than the channels of one image; beyond, a burst of changes to the list is followed at its end ...
+BURST = 100  # ... milliseconds after the last change
 _GUARDED: WeakSet[Any] = WeakSet()  # viewers whose removals are guarded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -60,10 +60,11 @@ def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = 
     del blocker
 
 
-def set_names(box: QListWidget, names: Sequence[str], ticked: Sequence[str], tip: str = "{}") -> None:
+def set_names(box: QListWidget, names: Sequence[str], ticked: Collection[str], tip: str = "{}") -> None:
     """Offer other names with a tick box each, without a signal; the list is as high as up to `LINES` of them."""
     blocker = QSignalBlocker(box)
     box.clear()
+    ticked = set(ticked)
     for name in names:
         item = QListWidgetItem(name)
         item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)

@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.shared import model_card, preferences
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
-from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
+from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain.form import StainForm
@@ -80,6 +80,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         fill_height(self)
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
+        self._added = False
+        self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
         self._connect()
         self.form.setModels(self.model_list.rows())
@@ -211,21 +213,31 @@ class StainDock(QWidget):  # type: ignore[misc]
     # -- image and model ----------------------------------------------------------------------------------------------
 
     def _layers_changed(self, event: Any = None) -> None:
-        """Offer the layers that are there now; keep the choice as far as it still is."""
+        """Follow the layers: at once, or where there are many, once the last of a burst of changes is over."""
         if not isalive(self):
             return
         added = getattr(event, "value", None) if getattr(event, "type", "") == "inserted" else None
         for layer in [added] if added is not None else list(self.viewer.layers) if event is None else []:
             for emitter in (layer.events.name, layer.events.scale, layer.events.units, layer.events.axis_labels):
                 emitter.connect(self._layers_changed)
+        self._added = self._added or added is not None
+        if len(self.viewer.layers) > MANY and event is not None:
+            self._relist.start()
+        else:
+            self._list_layers()
+
+    def _list_layers(self) -> None:
+        """Offer the layers that are there now; keep the choice as far as it still is."""
+        added, self._added = self._added, False
         if self.painting is not None:
             return
         names = [layer.name for layer in paintable(self.viewer)]
         state = self.value()
-        kept = tuple(name for name in state.layers if name in names)
+        known = set(names)
+        kept = tuple(name for name in state.layers if name in known)
         if not kept:
             kept = likely(self.viewer)
-        elif added is not None and set(kept) < set(likely(self.viewer)):
+        elif added and set(kept) < set(likely(self.viewer)):
             kept = likely(self.viewer)  # the other channels of the same image, which arrive one by one
         if kept != state.layers:
             state = replace(state, layers=kept, channels=None)
@@ -240,7 +252,8 @@ class StainDock(QWidget):  # type: ignore[misc]
     def _refit(self) -> None:
         """Show how the layers fit the models, and have memory, run time and applicability worked out."""
         state = self.value()
-        layers = [layer for layer in self.viewer.layers if layer.name in state.layers]
+        chosen = set(state.layers)
+        layers = [layer for layer in self.viewer.layers if layer.name in chosen]
         if state.model not in self.model_list.models and self.model_list.models:
             state = replace(state, model=self._best_model(layers))
         state = replace(state, more=tuple(key for key in state.more if key in self.model_list.models))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_virtual_paint._napari.shared.layer_list import MANY
 from napari_virtual_paint._napari.shared.layers import LayerSource, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.stain.state import StainState
@@ -124,6 +125,8 @@ def likely(viewer: Any) -> tuple[str, ...]:
         chosen = [layer for layer in transmitted if alike(layer, first)]
     elif chosen:
         chosen = [layer for layer in transmitted if any(alike(layer, one) for one in chosen)]
+    if len(chosen) > MANY:  # so many layers are not the channels of one image
+        chosen = []
     if not chosen and offered:
         active = viewer.layers.selection.active
         chosen = [active if active in offered else offered[0]]

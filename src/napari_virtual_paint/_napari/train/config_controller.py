@@ -15,9 +15,9 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import follow_layers
+from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers
 from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.train.panel import TrainPanel
@@ -76,6 +76,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         self._reading_recipes = LatestJob(self)
         self.estimator = TimeEstimator(self, self._may_time)
         self._connect()
+        self._relist = Debounced(BURST, self._list_layers, self)
         self._layers_changed()
         self._reading_recipes.start_function(_list_recipes, title="Reading the recipes", done=self._show_recipes)
 
@@ -110,14 +111,23 @@ class ConfigController(QObject):  # type: ignore[misc]
         self.follow()
 
     def _layers_changed(self, event: Any = None) -> None:
+        """Follow the layers: at once, or where there are many, once the last of a burst of changes is over."""
+        if len(self._viewer.layers) > MANY and event is not None:
+            self._relist.start()
+        else:
+            self._list_layers()
+
+    def _list_layers(self) -> None:
         """Offer the layers that are there now; keep the choice as far as it still is."""
         images = [layer for layer in self._viewer.layers if type(layer).__name__ == "Image"]
         names = [layer.name for layer in images]
         choice = self._form.value()
-        inputs, stains = (tuple(name for name in chosen if name in names) for chosen in (choice.inputs, choice.stains))
+        known = set(names)
+        inputs, stains = (tuple(name for name in chosen if name in known) for chosen in (choice.inputs, choice.stains))
         if (choice.inputs, choice.stains) == self._suggested or not (inputs or stains):
             # The user's choice stays; while it is still our suggestion, the other channels of an image may be arriving.
             own = [layer for layer in images if our_metadata(layer).get("role") not in ("stain", "preview")]
+            own = own if len(own) <= MANY else []  # so many layers are not the channels of one image
             inputs = tuple(layer.name for layer in own if _shows_transmitted_light(layer))
             stains = tuple(layer.name for layer in own if not _shows_transmitted_light(layer))
             self._suggested = inputs, stains
