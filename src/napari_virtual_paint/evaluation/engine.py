@@ -128,6 +128,9 @@ def evaluate(
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:
             write_report_folder(report, prepared, store)
+        else:  # the tables are read before their files are removed
+            held = {level: replace(found, tables=dict(found.tables)) for level, found in report.findings.items()}
+            report = replace(report, findings=held)
     return report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Tables: TypeAlias = "Mapping[str, pd.DataFrame]"  # name of a table -> its rows
+
+
+def columns_of(tables: Tables, name: str, columns: Sequence[str] | None = None, where: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Return some columns of a fields' table, and the rows with some values; of a table in files nothing else is read.
+
+    Parameters
+    ----------
+    columns
+        Names; all where None.
+    where
+        Column -> its value in the rows to return.
+    """
+    if hasattr(tables, "columns"):
+        found: pd.DataFrame = tables.columns(name, columns, where)
+        return found
+    table = tables[name]
+    for column, value in (where or {}).items():
+        table = table[table[column] == value]
+    return table if columns is None else table[list(columns)]
+
+
+def whole_table(tables: Tables, name: str) -> Any:
+    """Return a fields' table for `Findings.tables`; one in files as a reference, which is not read before it is written."""
+    return tables.stream(name) if hasattr(tables, "stream") else tables[name]
+
 
 Kind = Literal["bar", "heatmap", "scatter", "line", "box", "images", "table"]
 LevelProgress = tuple[float, float, str]  # done, total (any unit), and a message for the user, possibly empty
@@ -55,7 +80,9 @@ class Findings:
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # prediction -> the same section, for the others
     deltas: pd.DataFrame | None = None
     """Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction."""
-    tables: Tables = field(default_factory=dict)  # name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels.
+    tables: Tables = field(default_factory=dict)
+    """Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels. A table of the fields may be a reference
+    (`whole_table`) until the findings are stored; those read back are read from the disk on each access."""
     figures: tuple[Figure, ...] = ()  # for the report, in order
     headline: tuple[Headline, ...] = ()  # the measures for the headline
     notes: tuple[str, ...] = ()

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from napari_virtual_paint.evaluation.level import Findings, whole_table
 from napari_virtual_paint.evaluation.run.parts import FIELDS_AT_ONCE
 from napari_virtual_paint.evaluation.run.store import FieldResult, FieldStore
+from napari_virtual_paint.evaluation.run.stored_findings import StoredTables, load_findings, save_findings
 
 
 def table(key: str, rows: int = 2, **more: object) -> pd.DataFrame:
@@ -76,11 +78,23 @@ def test_empty_tables_and_fields_without_one(tmp_path: Path) -> None:
     assert (found["field"].tolist(), found["value"].tolist(), found["value"].dtype) == (["c"], [2.5], np.float64)
 
 
-def test_a_table_is_streamed_in_order(tmp_path: Path) -> None:
+def test_a_table_is_copied_in_order(tmp_path: Path) -> None:
     keys = [chr(ord("a") + number % 26) + str(number) for number in range(FIELDS_AT_ONCE + 40)]
     store = FieldStore(tmp_path, run=1)
     for part in (keys[200:], keys[:200]):
         store.save_fields([FieldResult(key, "level", {"table": table(key)}) for key in part])
-    pieces = list(store.tables(keys, ("level",)).stream("table"))
-    assert [len(piece) for piece in pieces] == [2 * FIELDS_AT_ONCE, 80]
-    assert pd.concat(pieces)["field"].tolist() == [key for key in keys for _ in range(2)]
+    store.save_fields([FieldResult("z", "level", {"table": table("z", 0)})])
+    tables = store.tables([*keys, "z"], ("level",))
+    tables.stream("table").save(tmp_path / "copy.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "copy.parquet"), tables["table"])
+    found = Findings("level", {}, tables={"whole": whole_table(tables, "table"), "small": table("a")})
+    save_findings(store, found, "mark")
+    loaded = load_findings(store, "level", "mark")
+    assert isinstance(loaded, Findings)
+    assert isinstance(loaded.tables, StoredTables)
+    pd.testing.assert_frame_equal(loaded.tables["whole"], tables["table"])
+    pd.testing.assert_frame_equal(pd.concat(loaded.tables.pieces("whole"), ignore_index=True), tables["table"])
+    pd.testing.assert_frame_equal(loaded.tables["small"], table("a"))
+    assert load_findings(store, "level", "other") is None
+    (tmp_path / "findings.level.table.whole.parquet").unlink()
+    assert load_findings(store, "level", "mark") is None

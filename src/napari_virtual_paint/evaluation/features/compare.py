@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import Feature, parse
 from napari_virtual_paint.evaluation.context import TRUTH, Context, counted
@@ -22,9 +23,9 @@ from napari_virtual_paint.evaluation.features.correlation import (
     resamples,
 )
 from napari_virtual_paint.evaluation.features.importance import Errors, Forest, informative, nmae
-from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
-from napari_virtual_paint.evaluation.features.select import Selection, truth_of
-from napari_virtual_paint.evaluation.level import LevelProgress
+from napari_virtual_paint.evaluation.features.measure import CELLS, IMAGES, KEYS, OWN
+from napari_virtual_paint.evaluation.features.select import Selection
+from napari_virtual_paint.evaluation.level import LevelProgress, columns_of
 from napari_virtual_paint.evaluation.paired_deltas import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.statistics import FEW, Floats, corrected
 
@@ -45,9 +46,13 @@ class Values:
 
     rows: pd.DataFrame
     """Identity of each row: columns ``field``, ``object`` and ``well`` for cells, else ``well`` (the field's key where it has none)."""
-    values: Mapping[str, Floats]  # source -> (n, p)
+    values: Mapping[str, npt.NDArray[np.floating]]  # source -> (n, p); float32 where measured so
     groups: Groups  # group that a resample draws together, (n,)
     drawn: str  # name of the groups: ``wells``, ``fields`` or ``cells``
+
+    def some(self, source: str, columns: Sequence[int]) -> Floats:
+        """Return some columns of a source's values."""
+        return self.values[source][:, list(columns)].astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +72,17 @@ class Compared:
         return np.array([place[1] == OWN or feature.group != SHAPE for feature in self.features], bool)
 
 
-def compare(
-    tables: Mapping[str, pd.DataFrame], selection: Selection, cells: pd.DataFrame, context: Context
-) -> Generator[LevelProgress, None, Compared]:
+def compare(tables: Mapping[str, pd.DataFrame], selection: Selection, context: Context) -> Generator[LevelProgress, None, Compared]:
     """Compare the selected features.
 
     Parameters
     ----------
     tables
-        ``features_images``.
-    cells
-        ``features_cells``, with at least the columns to compare.
+        ``features_images`` and ``features_cells``.
     """
     names = selection.features
     features = tuple(parse(name, context.stains) for name in names)
-    values, notes = _values(tables, cells, names, context)
+    values, notes = _values(tables, names, context)
     total = 2 + len(context.predictions) * len(values)
     seed, number = context.settings.seed, context.settings.bootstrap
     found: dict[str, dict[Place, Correlations]] = {source: {} for source in context.predictions}
@@ -94,25 +95,24 @@ def compare(
                 found[source][place] = correlate(each.values[TRUTH], each.values[source], each.groups, weights)
             done += 1
     yield done, total, "Features: the most informative ones."
-    forest = informative(truth_of(cells), [each.name for each in features if each.group != SHAPE], context)
+    compared = [each.name for each in features if each.group != SHAPE]
+    forest = informative(columns_of(tables, CELLS, ["well", *compared], {"source": TRUTH, "masks": TRUTH}), compared, context)
     errors = {}
     if forest is not None and ("cells", TRUTH) in values:
         each = values["cells", TRUTH]
         picked = [names.index(name) for name in forest.features]
         weights = resamples(each.groups, seed, number)
-        predicted = {source: each.values[source][:, picked] for source in context.predictions}
-        errors = {source: nmae(each.values[TRUTH][:, picked], value, each.groups, weights) for source, value in predicted.items()}
+        predicted = {source: each.some(source, picked) for source in context.predictions}
+        errors = {source: nmae(each.some(TRUTH, picked), value, each.groups, weights) for source, value in predicted.items()}
     main = next((place for place in (("wells", TRUTH), ("cells", TRUTH)) if place in values), None)
     return Compared(features, values, found, main, forest, errors, tuple(notes))
 
 
-def _values(
-    tables: Mapping[str, pd.DataFrame], cells: pd.DataFrame, names: Sequence[str], context: Context
-) -> tuple[dict[Place, Values], list[str]]:
+def _values(tables: Mapping[str, pd.DataFrame], names: Sequence[str], context: Context) -> tuple[dict[Place, Values], list[str]]:
     """Return what can be compared, and why the rest can't be."""
     found: dict[Place, Values] = {}
     notes = []
-    images = tables[IMAGES]
+    images = columns_of(tables, IMAGES, [*KEYS, *names])
     for masks in (TRUTH, OWN):
         wells = _of_wells(images, masks, names, context)
         if len(wells.rows) >= LEAST:
@@ -121,7 +121,7 @@ def _values(
     if count < LEAST:
         reason = "This is one field" if count == 1 else f"{count} wells are too few to correlate over"
         notes.append(f"{reason}: features are correlated over cells alone, in the truth's masks.")
-    shared, cell_notes = _of_cells(cells, names, context)
+    shared, cell_notes = _of_cells(tables, names, context)
     if len(shared.rows) >= LEAST:
         found["cells", TRUTH] = shared
         notes += cell_notes
@@ -150,24 +150,37 @@ def _of_wells(images: pd.DataFrame, masks: str, names: Sequence[str], context: C
     return Values(pd.DataFrame({"well": truth.index}), values, np.arange(len(truth)), "wells")
 
 
-def _of_cells(cells: pd.DataFrame, names: Sequence[str], context: Context) -> tuple[Values, list[str]]:
+def _of_cells(tables: Mapping[str, pd.DataFrame], names: Sequence[str], context: Context) -> tuple[Values, list[str]]:
     """Return the cells in the truth's masks, and notes; a resample draws wells or fields, where there are at least six."""
+    import pandas as pd
+
     keys, notes = ["field", "object"], []
-    truth = truth_of(cells)
+    columns = [*keys, "well", *names]
+    truth = columns_of(tables, CELLS, columns, {"source": TRUTH, "masks": TRUTH})
     if len(truth) > MOST_CELLS:
         notes.append(f"Over cells, {MOST_CELLS:,} of the {len(truth):,} cells were drawn and compared.")
         truth = truth.sample(MOST_CELLS, random_state=context.settings.seed).sort_index()
     rows = truth[[*keys, "well"]].reset_index(drop=True)
-    index = truth.set_index(keys).index
-    values = {TRUTH: truth[list(names)].to_numpy(np.float64)}
+    index = pd.MultiIndex.from_frame(truth[keys])
+    values = {TRUTH: _numbers(truth, names)}
     for source in context.predictions:
-        part = cells[(cells["source"] == source) & (cells["masks"] == TRUTH)]
-        values[source] = part.set_index(keys)[list(names)].reindex(index).to_numpy(np.float64)
-    for drawn, units in (("wells", _units(truth)), ("fields", truth["field"])):
+        part = columns_of(tables, CELLS, columns, {"source": source, "masks": TRUTH})
+        place = pd.MultiIndex.from_frame(part[keys]).get_indexer(index)
+        values[source] = _numbers(part, names)[place]
+        values[source][place < 0] = np.nan
+    wells, fields = _units(truth), truth["field"]
+    for drawn, units in (("wells", wells), ("fields", fields)):
         known, groups = np.unique(units.to_numpy().astype(str), return_inverse=True)
         if len(known) >= FEW:
             return Values(rows, values, groups.astype(np.intp), drawn), notes
     return Values(rows, values, np.arange(len(rows)), "cells"), notes
+
+
+def _numbers(table: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.floating]:
+    """Return columns as they were measured: in float32 where all are."""
+    values = table[list(names)]
+    found: npt.NDArray[np.floating] = values.to_numpy(np.float32 if (values.dtypes == np.float32).all() else np.float64)
+    return found
 
 
 LABELS = {
@@ -191,11 +204,11 @@ def field_errors(compared: Compared, context: Context) -> pd.DataFrame:
     each = compared.values[place]
     names = [feature.name for feature in compared.features]
     picked = [names.index(name) for name in compared.forest.features]
-    truth = each.values[TRUTH][:, picked]
+    truth = each.some(TRUTH, picked)
     spread = np.nanstd(truth, axis=0)
     rows = []
     for source in context.predictions:
-        away = np.abs(each.values[source][:, picked] - truth) / np.where(spread > 0, spread, np.nan)
+        away = np.abs(each.some(source, picked) - truth) / np.where(spread > 0, spread, np.nan)
         table = each.rows[keys].assign(away=_mean(away)).groupby(keys, sort=False)["away"]
         rows.append(pd.DataFrame({"source": source, "nmae_top20": table.mean(), "cells": table.size()}).reset_index())
     return pd.concat(rows, ignore_index=True)[columns]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,10 +13,12 @@ import numpy.typing as npt
 from napari_virtual_paint.evaluation.statistics import CONFIDENCE, Bounds, Floats
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
+AnyFloats: TypeAlias = npt.NDArray[np.floating]
 Groups: TypeAlias = npt.NDArray[np.intp]
 
 LEAST = 6  # least observations for a correlation
 MEASURED = 0.5  # a feature missing from the prediction for a larger share of the truth's values has no correlation
+AT_ONCE = 2**21  # values that are correlated at once; of more, the columns are taken in parts, since each step is another copy
 EXACT = 60  # most observations for which each resample is ranked anew; beyond, ranks of all observations are used, which hardly differ
 
 
@@ -80,7 +82,7 @@ def resamples(groups: Groups, seed: int, number: int) -> Floats:
     return np.stack([np.bincount(each, minlength=count) for each in drawn]).astype(float) if len(drawn) else np.zeros((0, count))
 
 
-def correlate(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Correlations:
+def correlate(truth: AnyFloats, predicted: AnyFloats, groups: Groups, weights: Floats) -> Correlations:
     """Correlate the columns of two tables.
 
     Parameters
@@ -92,6 +94,17 @@ def correlate(truth: Floats, predicted: Floats, groups: Groups, weights: Floats)
     weights
         Result of `resamples`, the same for all predictions, so that their differences have intervals too.
     """
+    step = truth.shape[1] if truth.size <= AT_ONCE else max(AT_ONCE // len(truth), 1)
+    parts = []
+    for start in range(0, max(truth.shape[1], 1), max(step, 1)):
+        columns = slice(start, start + step)
+        parts.append(_correlate(truth[:, columns].astype(np.float64), predicted[:, columns].astype(np.float64), groups, weights))
+    if len(parts) == 1:
+        return parts[0]
+    return Correlations(*(np.concatenate([getattr(each, name.name) for each in parts], axis=-1) for name in fields(Correlations)))
+
+
+def _correlate(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Correlations:
     both = np.isfinite(truth) & np.isfinite(predicted)
     n = both.sum(axis=0)
     defined = (np.isfinite(truth).sum(axis=0) >= LEAST) & varies(truth, np.isfinite(truth))

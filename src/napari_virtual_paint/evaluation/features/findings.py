@@ -22,7 +22,7 @@ from napari_virtual_paint.evaluation.features.tables import (
     point_table,
     summary_table,
 )
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, whole_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +100,7 @@ def findings(compared: Compared, selection: Selection, tables: Mapping[str, pd.D
         "features_nmae_fields": fields,
         "features_points": point_table(compared, context),
         "features_chosen": selection.table(),
-        IMAGES: tables[IMAGES],
+        IMAGES: whole_table(tables, IMAGES),
     }
     return Findings(
         "features",

@@ -66,20 +66,24 @@ def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) 
         If scikit-learn is not installed.
     """
     rng = np.random.default_rng(context.settings.seed)
-    values = cells[list(features)].to_numpy(np.float64, copy=True)
-    if not values.shape[1] or len(values) < LEAST:
+    if not len(features) or len(cells) < LEAST:
         return None
-    middle = np.nanmedian(values, axis=0)
-    values = np.where(np.isfinite(values), values, middle)
     target, classes = _classes(cells["well"].astype(str).to_numpy(), context)
     if classes is None:
-        values = values[np.sort(rng.permutation(len(values))[: MOST // 2])]
+        values = _complete(cells, features, np.sort(rng.permutation(len(cells))[: MOST // 2]))
         shuffled = np.stack([rng.permutation(column) for column in values.T], axis=1)
         values, classes = np.concatenate([values, shuffled]), np.repeat(["real", "made up"], len(values))
     else:
         rows = _balanced(classes, rng)
-        values, classes = values[rows], classes[rows]
+        values, classes = _complete(cells, features, rows), classes[rows]
     return _grown(values, classes, tuple(features), target, context.settings.seed)
+
+
+def _complete(cells: pd.DataFrame, features: Sequence[str], rows: Groups) -> Floats:
+    """Return some rows; what is missing is the median of all."""
+    middle = np.array([np.nanmedian(cells[name].to_numpy(np.float64)) for name in features])
+    values = cells[list(features)].iloc[rows].to_numpy(np.float64)
+    return np.where(np.isfinite(values), values, middle)
 
 
 def _classes(wells: npt.NDArray[np.str_], context: Context) -> tuple[str, npt.NDArray[np.str_] | None]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_virtual_paint.evaluation.features.compare import compare
 from napari_virtual_paint.evaluation.features.findings import findings, nothing
-from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured, measured_together
+from napari_virtual_paint.evaluation.features.measure import measured, measured_together
 from napari_virtual_paint.evaluation.features.select import select
 from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
 from napari_virtual_paint.runtime.extras import check_installed
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
 
@@ -47,17 +45,8 @@ class FeatureLevel:
         selection = select(tables, context)
         if not selection.features:
             return nothing(selection, context)
-        cells = columns_of(tables, CELLS, [*KEYS, "object", *selection.features])
-        compared = yield from compare(tables, selection, cells, context)
+        compared = yield from compare(tables, selection, context)
         return findings(compared, selection, tables, context)
-
-
-def columns_of(tables: Any, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return some columns of a table; of a table in files nothing else is read."""
-    if hasattr(tables, "columns"):
-        part: pd.DataFrame = tables.columns(name, columns)
-        return part
-    return tables[name][list(columns)]
 
 
 FEATURES = FeatureLevel()

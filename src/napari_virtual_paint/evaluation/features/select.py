@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features.measure import CELLS, IMAGES, KEYS
+from napari_virtual_paint.evaluation.level import columns_of
 from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
@@ -90,11 +91,12 @@ def _rows(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame | None, str]
     """Return the truth's images with cells, or its cells where images are few."""
     if IMAGES not in tables or CELLS not in tables:
         return None, ""
-    images = truth_of(tables[IMAGES])
+    truth = {"source": TRUTH, "masks": TRUTH}
+    images = columns_of(tables, IMAGES, where=truth)
     images = images[images["cells"].astype(float) > 0]
     if len(images) >= IMAGES_NEEDED:
         return images, "images"
-    cells = truth_of(tables[CELLS])
+    cells = columns_of(tables, CELLS, where=truth)
     if not len(cells):
         return None, ""
     return cells.sample(min(len(cells), MOST_ROWS), random_state=0).sort_index(), "cells"

@@ -132,7 +132,7 @@ def point_table(compared: Compared, context: Context) -> pd.DataFrame:
             k = order[round(share * (len(order) - 1))]
             name = compared.features[k].name
             for source in context.predictions:
-                values = {"truth": each.values[TRUTH][:, k], "predicted": each.values[source][:, k]}
+                values = {"truth": each.some(TRUTH, [k])[:, 0], "predicted": each.some(source, [k])[:, 0]}
                 rows.append(each.rows.assign(which=f"{which}: {name}", feature=name, source=source, **values))
     columns = ["which", "feature", "source", "truth", "predicted"]
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)

@@ -23,7 +23,7 @@ from napari_virtual_paint.evaluation.instances.fields import (
 )
 from napari_virtual_paint.evaluation.instances.matching import PREDICTED_STATES, THRESHOLDS, TRUE_STATES, Counts
 from napari_virtual_paint.evaluation.instances.pictures import overlay_figures
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables, whole_table
 from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
@@ -144,11 +144,11 @@ def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
 
     metrics: dict[str, Good] = dict.fromkeys(SCORES, "high")
     options: dict[str, Any] = {"seed": context.settings.seed, "n": context.settings.bootstrap, "by": ("object",)}
-    fields, listed = tables[FIELDS], tables[LISTED]
+    fields = tables[FIELDS]
     found = deltas(fields, metrics, predictions=context.predictions, **options)
     labels = [label_of(kind) if metric == "f1_0.7" else None for kind, metric in zip(found["object"], found["metric"], strict=True)]
     found = found.assign(label=labels)
-    if fields["field"].nunique() > 1 or listed.empty:
+    if fields["field"].nunique() > 1 or (listed := tables[LISTED]).empty:
         return found
     true = listed[listed["side"] == SIDES[0]].assign(jaccard=lambda part: part["iou"].fillna(0.0))
     cells = deltas(true, {"jaccard": "high"}, predictions=context.predictions, pair=("field", "number"), **options)
@@ -173,7 +173,7 @@ def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: 
         "instances_curve": pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["object", "source", "iou", "f1"]),
         "instances_states": pd.DataFrame(rows, columns=["object", "source", "in", "state", "count", "share", "panel"]),
         FIELDS: fields,
-        LISTED: tables[LISTED],
+        LISTED: whole_table(tables, LISTED),
         "instances_values": values(fields, SCORES, ("object", "source")),
     }
 

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from napari_virtual_paint.evaluation.context import Context, FieldImages
-from napari_virtual_paint.evaluation.features.measure import IMAGES
-from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
+from napari_virtual_paint.evaluation.features.measure import IMAGES, KEYS
+from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables, columns_of
 from napari_virtual_paint.evaluation.profiles.embedding import embed
 from napari_virtual_paint.evaluation.profiles.findings import ProfileResults, findings, nothing
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
@@ -35,7 +35,7 @@ class _Profiles:
         chosen, notes = choose_features(tables, context)
         if not chosen:
             return nothing(context, tuple(notes))
-        raw = aggregate(tables[IMAGES], context, chosen)
+        raw = aggregate(columns_of(tables, IMAGES, [*KEYS, *chosen]), context, chosen)
         normal, scaling_notes = standardise(raw)
         task = mechanism_task(normal)
         notes += [task.note] if task is not None and task.note else []

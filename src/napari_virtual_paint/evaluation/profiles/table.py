@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
+from napari_virtual_paint.evaluation.features.measure import IMAGES, KEYS, OWN
 from napari_virtual_paint.evaluation.features.select import select
+from napari_virtual_paint.evaluation.level import columns_of
 from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
@@ -230,13 +231,12 @@ def choose_features(tables: Mapping[str, pd.DataFrame], context: Context) -> tup
 
     Empty where nothing was measured.
     """
-    images = tables.get(IMAGES)
-    if images is None or own_rows(images, TRUTH).empty:
+    if IMAGES not in tables or columns_of(tables, IMAGES, list(KEYS), {"source": TRUTH}).empty:
         return (), ["Profiles are undefined: no cell was measured in the truth."]
     found = select(tables, context)
     if not found.features:
         return (), [*found.notes, "Profiles are undefined: no feature is left to compare."]
-    truth = own_rows(images, TRUTH)
+    truth = own_rows(columns_of(tables, IMAGES, [*KEYS, *found.features], {"source": TRUTH}), TRUTH)
     empty = int((~truth[list(found.features)].notna().any(axis=1)).sum())
     lost = [f"In {empty} of {len(truth)} images no cell was measured in the truth; they are left out of the profiles."] if empty else []
     return found.features, [*found.notes, *lost]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ def page_of(report: Evaluation) -> Page:
 def _section(level: str, found: Findings, predictions: tuple[str, ...]) -> Section:
     """Return a level as a section; differences between predictions come last."""
     title, question = LEVELS.get(level, (words(level).capitalize(), ""))
-    figures, tables = found.figures, dict(found.tables)
+    figures, tables = found.figures, ChainMap[str, Any]({}, found.tables)  # type: ignore[arg-type]  # is not written to
     if found.deltas is not None and len(found.deltas):
         name = f"{level}_deltas"
         drawn = any(figure.table == name and figure.kind == "table" for figure in figures)

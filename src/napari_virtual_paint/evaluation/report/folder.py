@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.evaluation.level import Tables
 from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
 from napari_virtual_paint.evaluation.result import Evaluation, to_plain
 from napari_virtual_paint.evaluation.run.parts import storable
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest
+from napari_virtual_paint.evaluation.run.stored_findings import StoredTables
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.writing.api import as_write_errors
@@ -70,30 +72,36 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
     """Write every table as CSV and the failures beside the report, and remove the tables of an earlier report."""
     inside = folder / TABLES
     inside.mkdir(exist_ok=True)
-    written = {f"{name}.csv": frame for found in report.findings.values() for name, frame in found.tables.items()}
-    deltas = {f"{level}_deltas.csv": found.deltas for level, found in report.findings.items() if found.deltas is not None}
-    written |= {name: frame for name, frame in deltas.items() if name not in written}
-    for name, frame in written.items():
-        _write_csv(inside / name, frame)
+    written = {name: found.tables for found in report.findings.values() for name in found.tables}
+    deltas = {f"{level}_deltas": found.deltas for level, found in report.findings.items() if found.deltas is not None}
+    written |= {name: {name: frame} for name, frame in deltas.items() if name not in written}
+    for name, tables in written.items():
+        _write_csv(inside / f"{name}.csv", _pieces(tables, name))
     for left in inside.glob("*.csv"):
-        if left.name not in written:
+        if left.name.removesuffix(".csv") not in written:
             left.unlink()
-    profiles = written.get(Path(PROFILES).with_suffix(".csv").name)
-    if profiles is None:
-        (folder / PROFILES).unlink(missing_ok=True)
-    else:
+    profiles = Path(PROFILES).stem
+    if profiles in written:
         with replacing(folder / PROFILES, overwrite=True) as temporary:
-            storable(profiles).to_parquet(temporary, index=False)
+            storable(written[profiles][profiles]).to_parquet(temporary, index=False)
+    else:
+        (folder / PROFILES).unlink(missing_ok=True)
     if len(report.failed):
-        _write_csv(folder / FAILED, report.failed)
+        _write_csv(folder / FAILED, [report.failed])
     else:
         (folder / FAILED).unlink(missing_ok=True)
-    return sorted(name.removesuffix(".csv") for name in written)
+    return sorted(written)
 
 
-def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    with replacing(path, overwrite=True) as temporary:
-        escape_formulas(frame).to_csv(temporary, index=False)
+def _pieces(tables: Tables, name: str) -> Iterable[pd.DataFrame]:
+    """Return a table in pieces; one in a file is not read as a whole."""
+    return tables.pieces(name) if isinstance(tables, StoredTables) else [tables[name]]
+
+
+def _write_csv(path: Path, pieces: Iterable[pd.DataFrame]) -> None:
+    with replacing(path, overwrite=True) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for number, piece in enumerate(pieces):
+            escape_formulas(piece).to_csv(file, index=False, header=not number)
 
 
 def _dumped(value: Any) -> str:

@@ -1,15 +1,18 @@
-"""Parts of the fields' tables: Arrow files, each with the rows of several fields; read by columns, and joined in the order of the fields.
+"""Parts of the fields' tables: Arrow files with the rows of several fields, read by columns, joined in the order of the fields.
 
-A plate has thousands of fields with few rows of two thousand columns, whose files would take longer to open than to compute.
+A plate has thousands of fields with few rows of two thousand features, whose files would take longer to open than to compute. The features
+of a part are one matrix: as columns, each of a few numbers, they would take several times their own memory.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-FIELDS_AT_ONCE = 256  # fields whose rows are read together where a table is streamed
+FIELDS_AT_ONCE = 256  # fields whose rows are read together where a table is copied
+
+MATRIX = "__float32__"  # column of an Arrow file whose rows are those of the matrix of its float32 columns
+ORDER = b"columns"  # key of its metadata with the names of all columns, in order
 
 _MAPPED = os.name != "nt"  # elsewhere a mapped file can't be replaced
 
@@ -64,22 +70,54 @@ class FieldTables(Mapping[str, "pd.DataFrame"]):
         """
         return _joined(self._folder, self._rows[name], columns, where)
 
-    def stream(self, name: str) -> Iterator[pd.DataFrame]:
-        """Yield a table in pieces of some hundred fields, at least one.
+    def stream(self, name: str) -> TableStream:
+        """Return a table that is copied in pieces of some hundred fields.
 
         Raises `KeyError` if no field has such a table.
         """
-        rows = self._rows[name]
-        for start in range(0, max(len(rows), 1), FIELDS_AT_ONCE):
-            yield _joined(self._folder, rows[start : start + FIELDS_AT_ONCE])
+        return TableStream(self._folder, self._rows[name])
+
+
+class TableStream:
+    """A table that is too large to be held as a whole, for `Findings.tables`: it is copied from file to file.
+
+    Parameters
+    ----------
+    folder, rows
+        Folder of the parts, and the rows of each field in them.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[Rows]) -> None:
+        self._folder, self._rows = folder, rows
+
+    def save(self, path: Path) -> None:
+        """Write the table as Parquet."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        filled = dict.fromkeys(each.file for each in self._rows if each.stop > each.start) or [self._rows[0].file]
+        schema = pa.unify_schemas([_Part.open(self._folder / file).schema for file in filled], promote_options="permissive")
+        with pq.ParquetWriter(str(path), schema) as writer:
+            for start in range(0, len(self._rows), FIELDS_AT_ONCE):
+                piece = _joined(self._folder, self._rows[start : start + FIELDS_AT_ONCE]).reindex(columns=schema.names)
+                writer.write_table(pa.Table.from_pandas(storable(piece), preserve_index=False).cast(schema))
 
 
 def write_part(path: Path, frame: pd.DataFrame) -> int:
     """Write rows as an Arrow file and return its size in bytes."""
+    import pyarrow as pa
     from pyarrow import feather
 
+    frame = storable(frame)
+    wide = (frame.dtypes == np.float32).to_numpy(bool)
+    table = pa.Table.from_pandas(frame.loc[:, ~wide], preserve_index=False)
+    if wide.any():
+        matrix = np.ascontiguousarray(frame.loc[:, wide].to_numpy(np.float32))
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+        table = table.append_column(pa.field(MATRIX, rows.type), rows)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), ORDER: json.dumps(list(frame.columns))})
     with updating(path) as partial:
-        feather.write_feather(_to_arrow(storable(frame)), str(partial), compression="uncompressed")
+        feather.write_feather(table, str(partial), compression="uncompressed")
         return partial.stat().st_size
 
 
@@ -89,7 +127,7 @@ def storable(frame: pd.DataFrame) -> pd.DataFrame:
 
     out = frame.reset_index(drop=True)
     out.columns = [str(name) for name in out.columns]
-    objects = [name for name, kind in zip(out.columns, out.dtypes, strict=True) if kind.kind == "O" and isinstance(kind, np.dtype)]
+    objects = [name for name, kind in zip(out.columns, out.dtypes, strict=True) if isinstance(kind, np.dtype) and kind.kind == "O"]
     mixed = {
         name: out[name].map(lambda value: value if value is None or isinstance(value, str) else str(value))
         for name in objects
@@ -98,58 +136,120 @@ def storable(frame: pd.DataFrame) -> pd.DataFrame:
     return out.assign(**mixed) if mixed else out
 
 
-def _to_arrow(frame: pd.DataFrame) -> pa.Table:
-    """Convert a table as pyarrow does, but the many columns of features, which are floats of one type, in one go."""
-    import pyarrow as pa
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of a table."""
 
-    kinds = frame.dtypes.to_numpy()
-    wide = np.array([kind == np.float32 for kind in kinds], bool)
-    if not wide.any():
-        return pa.Table.from_pandas(frame, preserve_index=False)
-    other = pa.Table.from_pandas(frame.loc[:, ~wide], preserve_index=False)
-    floats = iter(np.ascontiguousarray(frame.loc[:, wide].to_numpy().T))
-    others = iter(zip(other.columns, other.schema, strict=True))
-    arrays, fields = [], []
-    for name, many in zip(frame.columns, wide, strict=True):
-        array, field = (pa.array(next(floats)), pa.field(name, pa.float32())) if many else next(others)
-        arrays.append(array)
-        fields.append(field)
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=other.schema.metadata))
+    path: Path
+    narrow: pa.Table  # all columns but those of the matrix
+    columns: tuple[str, ...]  # names of all columns, in order
+
+    @classmethod
+    def open(cls, path: Path) -> _Part:
+        table = _read(path)
+        narrow = table.drop_columns([name for name in table.schema.names if name == MATRIX])
+        return cls(path, narrow, tuple(json.loads(table.schema.metadata[ORDER])))
+
+    def matrix(self) -> npt.NDArray[np.float32]:
+        """Return the matrix, axes row, column. It is mapped anew, so that what was read of it is not held with the part."""
+        chunks = [chunk.flatten().to_numpy() for chunk in _read(self.path)[MATRIX].chunks]
+        values = chunks[0] if len(chunks) == 1 else np.concatenate([*chunks, np.zeros(0, np.float32)])
+        return values.reshape(-1, len(self.wide))
+
+    @cached_property
+    def wide(self) -> dict[str, int]:
+        """Name -> column of the matrix."""
+        known = set(self.narrow.schema.names)
+        return {name: place for place, name in enumerate(name for name in self.columns if name not in known)}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as they are in Parquet."""
+        import pyarrow as pa
+
+        known = {field.name: field for field in self.narrow.schema}
+        return pa.schema([known.get(name, pa.field(name, pa.float32())) for name in self.columns], self.narrow.schema.metadata)
+
+    def rows_where(self, where: Mapping[str, str]) -> npt.NDArray[np.bool_]:
+        """Return which rows have the values of some columns."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        kept = np.ones(len(self.narrow), bool)
+        for name, value in where.items():
+            if name in self.narrow.schema.names and self.narrow[name].type != pa.null():
+                kept &= np.asarray(pc.fill_null(pc.equal(self.narrow[name], value), False))
+            else:
+                kept[:] = False
+        return kept
+
+
+def _read(path: Path) -> pa.Table:
+    from pyarrow import feather
+
+    return feather.read_table(str(path), memory_map=_MAPPED)
 
 
 def _joined(
     folder: Path, rows: Sequence[Rows], columns: Sequence[str] | None = None, where: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Read the rows of some fields, in their order."""
+    import pandas as pd
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     by_file: dict[str, list[int]] = {}
     for place, each in enumerate(rows):
         by_file.setdefault(each.file, []).append(place)
-    tables, places = [], []
-    for file, chosen in by_file.items():
-        table = _read(folder / file, columns, where)
-        inside = np.concatenate([np.arange(rows[place].start, rows[place].stop) for place in chosen])
-        of_field = np.repeat(chosen, [rows[place].stop - rows[place].start for place in chosen])
-        for name, value in (where or {}).items():
-            kept = np.asarray(pc.fill_null(pc.equal(table[name], value), False))[inside]
-            inside, of_field = inside[kept], of_field[kept]
-        table = table if columns is None else table.select(list(columns))
-        tables.append(table if len(inside) == len(table) and (np.diff(inside) == 1).all() else table.take(inside))
-        places.append(of_field)
-    full = [table for table in tables if len(table)] or tables[:1]
-    whole = pa.concat_tables(full, promote_options="permissive")
-    order: npt.NDArray[np.intp] = np.concatenate(places)
-    if (np.diff(order) < 0).any():
-        whole = whole.take(np.argsort(order, kind="stable"))
-    frame: pd.DataFrame = whole.to_pandas(self_destruct=False, split_blocks=False)
-    return frame
+    parts = list[_Part]()
+    chosen, places = list[npt.NDArray[np.intp]](), list[npt.NDArray[np.intp]]()
+    for file, of_file in by_file.items():
+        part = _Part.open(folder / file)
+        inside = np.concatenate([np.arange(rows[place].start, rows[place].stop) for place in of_file])
+        field = np.repeat(of_file, [rows[place].stop - rows[place].start for place in of_file])
+        kept = part.rows_where(where)[inside] if where else np.ones(len(inside), bool)
+        if kept.any() or not parts:
+            parts.append(part)
+            chosen.append(inside[kept])
+            places.append(field[kept])
+    if len(parts) > 1 and not len(chosen[0]):  # the first is kept for its columns where no other has a row
+        del parts[0], chosen[0], places[0]
+    names = list(dict.fromkeys(name for part in dict.fromkeys(parts) for name in part.columns)) if columns is None else list(columns)
+    order = np.concatenate(places)
+    sorting = np.argsort(order, kind="stable") if (np.diff(order) < 0).any() else None
+    wide = [name for name in names if any(name in part.wide for part in parts)]
+    matrix = _matrix(parts, chosen, wide)
+    matrix = matrix if sorting is None else matrix[sorting]
+    some = []
+    for part, kept in zip(parts, chosen, strict=True):
+        own = set(part.narrow.schema.names)
+        some.append(part.narrow.select([name for name in names if name in own]).take(kept))
+    narrow = pa.concat_tables(some, promote_options="permissive")
+    if not narrow.num_columns:
+        return pd.DataFrame(matrix, columns=wide)
+    frame: pd.DataFrame = (narrow if sorting is None else narrow.take(sorting)).to_pandas()
+    if not wide:
+        return frame[[name for name in names if name in frame.columns]]
+    both = pd.DataFrame(matrix, columns=wide, copy=False)
+    known = {*wide, *frame.columns}
+    for place, name in enumerate(name for name in names if name in known):
+        if name in frame.columns:
+            both.insert(place, name, frame[name])
+    return both
 
 
-def _read(path: Path, columns: Sequence[str] | None, where: Mapping[str, str] | None) -> Any:
-    """Read columns of a part, with those that select its rows."""
-    from pyarrow import feather
-
-    needed = None if columns is None else list(dict.fromkeys((*columns, *(where or {}))))
-    return feather.read_table(str(path), columns=needed, memory_map=_MAPPED)
+def _matrix(parts: Sequence[_Part], rows: Sequence[npt.NDArray[np.intp]], columns: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return rows and columns of the parts' matrices; NaN where a part lacks a column."""
+    out = np.full((sum(map(len, rows)), len(columns)), np.nan, np.float32)
+    start = 0
+    for part, chosen in zip(parts, rows, strict=True):
+        block = out[start : start + len(chosen)]
+        start += len(chosen)
+        if not len(columns) or not part.wide or not len(chosen):
+            continue
+        matrix = part.matrix()
+        if list(part.wide) == list(columns):
+            block[:] = matrix[chosen]
+        else:
+            there = np.array([place for place, name in enumerate(columns) if name in part.wide], np.intp)
+            block[:, there] = matrix[np.ix_(chosen, np.array([part.wide[columns[place]] for place in there], np.intp))]
+    return out

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
-from napari_virtual_paint.evaluation.run.parts import storable
+from napari_virtual_paint.evaluation.run.parts import TableStream, storable
 from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.runtime.atomic_write import updating
 
@@ -23,10 +23,10 @@ DELTAS = "deltas"
 def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
     """Store findings; they count once all files are written."""
     level = found.level
-    for name, frame in found.tables.items():
-        _save_frame(store, _file(level, f"table.{name}.parquet"), frame)
+    for name, table in found.tables.items():
+        _save_table(store, _file(level, f"table.{name}.parquet"), table)
     if found.deltas is not None:
-        _save_frame(store, _file(level, f"{DELTAS}.parquet"), found.deltas)
+        _save_table(store, _file(level, f"{DELTAS}.parquet"), found.deltas)
     pictures = {f"{i}.{j}": array for i, figure in enumerate(found.figures) for j, (_, _, array) in enumerate(figure.images)}
     with updating(store.folder / _file(level, "images.npz")) as path:
         content = io.BytesIO()
@@ -56,10 +56,52 @@ def load_findings(store: FieldStore, level: str, digest: str) -> Findings | None
         return None
 
 
+class StoredTables(Mapping[str, "pd.DataFrame"]):
+    """Tables in Parquet files, each read on access.
+
+    Parameters
+    ----------
+    files
+        Name -> file.
+
+    Raises `OSError` where one is missing.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        for file in files.values():
+            file.stat()
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self._files[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def pieces(self, name: str) -> Iterator[pd.DataFrame]:
+        """Yield a table in pieces, at least one."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._files[name]) as file:
+            groups = range(file.num_row_groups)
+            for group in groups:
+                yield file.read_row_group(group).to_pandas()
+            if not groups:
+                yield file.read().to_pandas()
+
+
 def _loaded(folder: Path, level: str, stored: Mapping[str, Any]) -> Findings:
     import pandas as pd
 
-    tables = {name: pd.read_parquet(folder / _file(level, f"table.{name}.parquet")) for name in stored["tables"]}
+    tables = StoredTables({name: folder / _file(level, f"table.{name}.parquet") for name in stored["tables"]})
     with np.load(folder / _file(level, "images.npz"), allow_pickle=False) as arrays:
         figures = tuple(_figure(each, i, arrays) for i, each in enumerate(stored["figures"]))
     return Findings(
@@ -88,7 +130,10 @@ def _file(level: str, name: str) -> str:
     return f"findings.{level}.{name}"
 
 
-def _save_frame(store: FieldStore, name: str, frame: pd.DataFrame) -> None:
+def _save_table(store: FieldStore, name: str, table: pd.DataFrame | TableStream) -> None:
     """Write a table as Parquet."""
     with updating(store.folder / name) as path:
-        storable(frame).to_parquet(path, index=False)
+        if isinstance(table, TableStream):
+            table.save(path)
+        else:
+            storable(table).to_parquet(path, index=False)
