@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Population
     from napari_virtual_paint.cells.populations.walks import representative, stepwise, sweep
     from napari_virtual_paint.cells.tables.table import CellTable, open_table
+    from napari_virtual_paint.cells.tables.well_medians import well_medians
 
 __all__ = [
     "CellModel",
@@ -39,12 +40,14 @@ __all__ = [
     "segment_places",
     "stepwise",
     "sweep",
+    "well_medians",
 ]
 
 __getattr__ = lazy_exports(
     __name__,
     {
         "tables.table": "CellTable open_table",
+        "tables.well_medians": "well_medians",
         "measurement.segment": "Labels segment",
         "measurement.crops": "crop find_tile segment_places",
         "measurement.measure": "measure measure_crops",

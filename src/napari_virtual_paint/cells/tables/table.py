@@ -118,17 +118,29 @@ class CellTable:
         """Number of wells, counted by plate where the table names plates; 0 where it names no wells."""
         from pyarrow import compute
 
+        if not self.well_columns:
+            return 0
+        table = self._read(self.well_columns, None)
+        there = compute.is_valid(table[next(name for name in self.well_columns if name != self._known.get("plate"))])
+        return len(table.filter(there).group_by(table.column_names).aggregate([]))
+
+    @cached_property
+    def well_columns(self) -> tuple[str, ...]:
+        """The columns that name plate and well (or its row and column), plate first; empty where there are none."""
+        places = ("well",) if "well" in self._known else ("row", "column")
+        if not all(place in self._known for place in places):
+            return ()
+        return tuple(self._known[name] for name in ("plate", *places) if name in self._known)
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """What a column of metadata means -> its name."""
         from napari_virtual_paint.plates.layouts.table_columns import meaning
 
         known: dict[str, str] = {}
         for column in self.metadata:
             known.setdefault(meaning(column) or "", column)
-        places = ("well",) if "well" in known else ("row", "column")
-        if not all(place in known for place in places):
-            return 0
-        table = self._read([known[name] for name in ("plate", *places) if name in known], None)
-        there = compute.is_valid(table[known[places[0]]])
-        return len(table.filter(there).group_by(table.column_names).aggregate([]))
+        return known
 
     def describe(self) -> dict[str, Any]:
         """Return what the table holds: numbers of ``objects``, ``features`` and ``wells``, and the lists ``compartments`` and ``notes``."""

@@ -52,24 +52,26 @@ def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Gen
     import pandas as pd
 
     replicate = replicate_task(profiles)
-    tried: dict[float | None, Profiles] = {None: profiles}
+    tried: list[float | None] = []
     notes: tuple[str, ...] = ()
     rows: list[dict[str, Any]] = []
     for done, strength in enumerate((None, *STRENGTHS)):
-        if strength is not None:
-            found = sphere(profiles, strength)
-            if isinstance(found, str):
-                notes = (found,)
-                break
-            tried[strength] = found
-        rows += _scores(tried[strength], strength, replicate, mechanism, seed)
+        found = profiles if strength is None else sphere(profiles, strength)
+        if isinstance(found, str):
+            notes = (found,)
+            break
+        tried.append(strength)
+        rows += _scores(found, strength, replicate, mechanism, seed)
         yield done + 1, len(STRENGTHS) + 1
     table = pd.DataFrame(rows)
-    chosen = _choose(table, list(tried))
+    chosen = _choose(table, tried)
     table["chosen"] = table["regularisation"] == _strength_text(chosen)
     if len(tried) > 1:
         notes = (_choice_note(table, chosen, len(tried) - 1),)
-    return Sweep(table, tried[chosen], chosen, notes)
+    # Computed again, since those of a whole plate with each regularization are most of a gigabyte.
+    best = profiles if chosen is None else sphere(profiles, chosen)
+    assert isinstance(best, Profiles)
+    return Sweep(table, best, chosen, notes)
 
 
 def _scores(
