@@ -362,6 +362,17 @@ def test_a_disk_that_ignores_case_is_seen_through(tmp_path: Path, monkeypatch: p
         check_outputs([tmp_path / "PLATE.ZARR" / "new.tif"], [tmp_path / "plate.zarr"])
 
 
+def test_patterns_below_folders_with_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plate [1]").mkdir()
+    Path("plate [1]/a1.tif").write_text("pixels")
+    for pattern in ("plate [1]/a*.tif", str(tmp_path / "plate [1]" / "a*.tif"), "plate [1]/a?.tif"):
+        for output in ("plate [1]/a1.tif", "plate [1]/a2.tif"):
+            with pytest.raises(InputError, match="would replace"):
+                check_outputs([output], [pattern])
+    check_outputs(["plate [1]/b.tif"], ["plate [1]/a*.tif"])
+
+
 def test_what_is_apart_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a.tif", "b.tif"):

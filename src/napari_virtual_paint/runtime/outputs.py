@@ -162,13 +162,23 @@ def _clash_with_pattern(output: Path, source: str) -> str:
         return ""
     pattern = _at_home(source)
     with contextlib.suppress(OSError, ValueError):
-        for found in glob.iglob(pattern, recursive=True):  # noqa: PTH207 - the folder may be a pattern too
+        for found in glob.iglob(_literal(pattern), recursive=True):  # noqa: PTH207 - the folder may be a pattern too
             place = Path(os.path.realpath(found))
             if _same(output, place) or (place.is_dir() and any(_same(parent, place) for parent in output.parents)):
                 return shown_path(found)
             if _same(output.parent, place.parent) and fnmatch.fnmatch(output.name, Path(pattern).name):
                 return f"{shown_path(source)} matches it"
     return ""
+
+
+def _literal(pattern: str) -> str:
+    """Return a pattern in which the folders that are there stand for themselves, whatever their names."""
+    folder, *rest = Path(pattern).parts
+    if not Path(folder).exists():
+        folder, rest = "", [folder, *rest]
+    while rest and (Path(folder) / rest[0]).exists():
+        folder = str(Path(folder) / rest.pop(0))
+    return str(Path(glob.escape(folder), *rest))
 
 
 def _store_of(place: Path) -> Path:
