@@ -6,10 +6,7 @@ cases that are listed, so that nothing long begins.
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +15,8 @@ import tifffile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from command_parsers import Option, options
 from napari_virtual_paint.cli import COMMANDS, main
-from napari_virtual_paint.cli._parser import CommandParser
-
-Option = tuple[tuple[str, ...], argparse.Action]
 
 NASTY = (
     *("", " ", "-", "--", "---", "-1", "0", "1", "00", "-0", "1.5", "nan", "NaN", "inf", "-inf", "1e400", "1e-400", "0x10", "1_0"),
@@ -87,27 +82,6 @@ NASTY = (
     ),
     *('"', '"a', "'", "\\", "a\\", "(", ")", "\ufeff", "\ufffe", "a.tif", "a.ome.zarr", "a.zip", "a.csv", "a.yaml", "a.html", "a.gif"),
 )
-
-
-def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Yield the parser of each command and action, with the words that lead to it."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not below:
-        yield words, parser
-    for action in below:
-        for name, sub in action.choices.items():
-            yield from leaves(sub, (*words, name))
-
-
-def options() -> list[Option]:
-    """All options and arguments of all commands."""
-    found: list[Option] = []
-    for name in COMMANDS:
-        parser = CommandParser()
-        importlib.import_module(f"napari_virtual_paint.cli.{name}").add_parser(parser.add_subparsers())
-        for words, leaf in leaves(parser):
-            found += [(words, action) for action in leaf._actions if not isinstance(action, argparse._HelpAction)]
-    return found
 
 
 OPTIONS = options()

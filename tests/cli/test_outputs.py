@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import yaml
 
+from command_parsers import options
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
@@ -212,6 +213,13 @@ def test_an_output_never_replaces_an_input(
     assert "unexpected" not in err
     if case.says:
         assert "would replace the input" in err or "inside the plate itself" in err, err
+
+
+def test_every_command_that_writes_is_tried() -> None:
+    writing = {words for words, action in options() if action.dest == "output"} | {("train",), ("study",), ("cells", "train")}
+    tried = {tuple(" ".join(name.split(",")[0].split()).split()) for name in (*WRITERS, *FOLDER_WRITERS)}
+    known = {words for words in writing if any(name[: len(words)] == words for name in tried)}
+    assert writing - known == {("models", "download")}, "it has no input"
 
 
 def ended(*words: object) -> int:
