@@ -156,7 +156,8 @@ def test_every_command_and_option_is_known() -> None:
     assert len(OPTIONS) > 150
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True, database=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True, database=None)
 @given(option=st.sampled_from(OPTIONS), value=st.sampled_from(NASTY) | st.text(max_size=20), joined=st.booleans())
 @example(option=next(each for each in OPTIONS if "--tile" in each[1].option_strings), value="--", joined=True)
 def test_nonsense_is_a_sentence(option: Option, value: str, joined: bool, capsys: pytest.CaptureFixture[str]) -> None:

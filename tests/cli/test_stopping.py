@@ -21,7 +21,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.runtime import stopping
 from small_training import TOY
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX"), pytest.mark.timeout(400)]
 
 PATIENCE = 90.0
 BEGUN = "import sys; from napari_virtual_paint.cli import main; print('begun', file=sys.stderr, flush=True); sys.exit(main())"
