@@ -28,6 +28,8 @@ from napari_virtual_paint.runtime.temporary import temporary_folder
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 from napari_virtual_paint.stain_names import Synonyms
 
+MANY = 500  # fields from which on processes of their own summarize them
+
 __all__ = ["ControlSelection", "EvaluationProgress", "evaluate"]
 
 
@@ -150,6 +152,8 @@ def _run(
         outcome = yield from pace.follow(evaluate_fields(work, pool, prepared.keys, needed, prepared.field_bytes), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
+        if len(prepared.keys) >= MANY:
+            pool.close()  # the summaries of large tables begin in new processes, without the memory that images took
         findings = yield from pace.follow(all_findings(work, pool, levels), "findings")
     return Evaluation(
         findings=findings,

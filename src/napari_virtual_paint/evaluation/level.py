@@ -36,6 +36,12 @@ def columns_of(tables: Tables, name: str, columns: Sequence[str] | None = None, 
     return table if columns is None else table[list(columns)]
 
 
+def split_rows(table: pd.DataFrame, counts: Sequence[int]) -> list[pd.DataFrame]:
+    """Split the rows of several fields: as many of each as counted, numbered from 0."""
+    ends = np.cumsum(counts)
+    return [table.iloc[end - count : end].reset_index(drop=True) for end, count in zip(ends, counts, strict=True)]
+
+
 def whole_table(tables: Tables, name: str) -> Any:
     """Return a fields' table for `Findings.tables`; one in files as a reference, which is not read before it is written."""
     return tables.stream(name) if hasattr(tables, "stream") else tables[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from napari_virtual_paint.evaluation.instances.fields import (
 )
 from napari_virtual_paint.evaluation.instances.matching import PREDICTED_STATES, THRESHOLDS, TRUE_STATES, Counts
 from napari_virtual_paint.evaluation.instances.pictures import overlay_figures
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables, whole_table
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables, split_rows, whole_table
 from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
@@ -59,14 +59,22 @@ class Instances:
 
     def field(self, images: FieldImages, context: Context) -> Tables:
         """Return one field's counts and scores, and its objects."""
+        return self.fields([images], context)[0]
+
+    def fields(self, images: Sequence[FieldImages], context: Context) -> list[Tables]:
+        """Return the tables of several fields, which are made at once."""
         import pandas as pd
 
-        fields, listed = field_rows(images, context.settings)
+        found = [field_rows(each, context.settings) for each in images]
+        fields = [row for rows, _ in found for row in rows]
+        listed = [row for _, rows in found for row in rows]
         table = pd.DataFrame(fields, columns=list(FIELD_COLUMNS))
         numbers: dict[str, Any] = {**dict.fromkeys(COUNTED, float), **dict.fromkeys(SCORES, float)}
         objects = pd.DataFrame(listed, columns=list(OBJECT_COLUMNS))
         kinds: dict[str, Any] = {**dict.fromkeys(("number", "partner", "area"), "Int64"), **dict.fromkeys(("iou", "y", "x"), float)}
-        return {FIELDS: table.astype(numbers), LISTED: objects.astype(kinds)}
+        tables = split_rows(table.astype(numbers), [len(rows) for rows, _ in found])
+        lists = split_rows(objects.astype(kinds), [len(rows) for _, rows in found])
+        return [{FIELDS: one, LISTED: other} for one, other in zip(tables, lists, strict=True)]
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Return the scores of all fields pooled and their spread over fields, deltas between predictions, and the figures."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables, split_rows
 from napari_virtual_paint.evaluation.paired_deltas import deltas, on_common, values
 from napari_virtual_paint.evaluation.pixels.pictures import field_figures
 from napari_virtual_paint.evaluation.pixels.scores import INSIDE, SCORED, field_rows
@@ -40,12 +40,17 @@ class Pixels:
 
     def field(self, images: FieldImages, context: Context) -> Tables:
         """Return one field's scores, one row per stain and prediction."""
+        return self.fields([images], context)[0]
+
+    def fields(self, images: Sequence[FieldImages], context: Context) -> list[Tables]:
+        """Return the scores of several fields, whose tables are made at once."""
         import pandas as pd
 
         columns = ["field", "well", "stain", "source", *SCORED, "foreground_share", "c_max", "c_max_reliable"]
-        rows = field_rows(images, context.settings.scale, context.settings.noise)
+        found = [field_rows(each, context.settings.scale, context.settings.noise) for each in images]
+        rows = [row for each in found for row in each]
         table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*SCORED, "foreground_share", "c_max"), float))
-        return {FIELDS: table.astype({"c_max_reliable": "boolean"})}
+        return [{FIELDS: part} for part in split_rows(table.astype({"c_max_reliable": "boolean"}), [len(each) for each in found])]
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Return means, SDs and intervals over the fields, deltas between predictions, and the figures."""
