@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.normalize import MEDIAN_IQR, Step
-from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, paint, run_to_end
+from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, field_painter, network_input, paint, run_to_end
 from napari_virtual_paint.painting import predictor as predictor_module
 from napari_virtual_paint.painting.blocks import BlockNeeds, Limits, block_side, blocks_of, limits_of
 from napari_virtual_paint.painting.tta import TTA
@@ -159,6 +160,13 @@ def test_resampling_and_global_normalization_are_painted_whole():
     assert run_to_end(paint(model, stack, replace(CPU, resample=True), memory=LITTLE)).report.block == 0
 
 
+def test_a_field_that_global_normalization_can_never_take_is_refused(monkeypatch):
+    model = model_of("Pix2PixHD", in_channels=1, out_channels=1, width=4, downs=1, blocks=1)
+    huge = Stack(da.zeros((1, 1, 1, 400_000, 400_000), chunks=4096, dtype=np.uint16), source="mosaic.ome.zarr")
+    with pytest.raises(InputError, match=r"mosaic\.ome\.zarr: model test-pix2pixhd normalizes over the whole field.* crop the image"):
+        run_to_end(paint(model, huge, CPU))
+
+
 class Recorded:
     """An output that takes blocks."""
 
@@ -236,3 +244,27 @@ def test_only_the_size_decides_where_stains_must_be_reproducible():
     assert limits_of(None, 1000, "cpu", steady=True) == limits_of(None, 10**12, "cpu", steady=True)
     assert limits_of(None, 1 << 30, "cpu", steady=False) == Limits(1 << 29, 1 << 28)
     assert limits_of(5, 1 << 30, "cpu", steady=True) == Limits(5, 5)
+
+
+def test_regions_of_one_lazy_mosaic_read_it_once_for_the_normalization(unet, monkeypatch):
+    monkeypatch.setattr(field_painter, "WHOLE_FIT", 1000)
+    read: list[tuple[int, ...]] = []
+
+    def noted(stack, found, place, window=network_input.EVERYTHING):
+        out = load(stack, found, place, window)
+        read.append(out.shape)
+        return out
+
+    load = network_input.load
+    monkeypatch.setattr(network_input, "load", noted)
+    stack = lazy(image((1, 3, 1, 512, 600), seed=9), 512)
+    whole = run_to_end(paint(unet, replace(stack, data=np.asarray(stack.data)), CPU)).stack.data
+    for region in (((0, 64), (0, 64)), ((300, 400), (500, 600))):
+        read.clear()
+        again = replace(stack, data=stack.data[:])  # as a dock makes it anew for each preview
+        painting = run_to_end(paint(unet, again, replace(CPU, region=region)))
+        inner = (..., slice(*region[0]), slice(*region[1]))
+        assert_same(painting.stack.data[inner], whole[inner])
+    assert len(read) == 1, "only the region itself is read for the second one"
+    assert read[0][1] < 300
+    assert len(field_painter._streamed) <= field_painter.REMEMBERED

@@ -11,7 +11,7 @@ from napari import current_viewer
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error, show_info
 
 from napari_virtual_paint._napari.commands import open_dock
-from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.layers import LARGE, LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
 from napari_virtual_paint.reading.formats import PLATE_INDEXES, OpenFile
@@ -52,7 +52,9 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
             names = images.scenes() if scene is None else []
             first = 0 if scene is None and isinstance(images, OpenFile) else scene
             stack = images.read(first)
-        layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene})
+            large = max(stack.shape[3:]) > LARGE and not stack.rgb
+            coarser = images.coarser(first) if large and isinstance(images, OpenFile) else ()
+        layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene}, coarser=coarser)
     except VirtualPaintError as error:
         show_error(str(error))
         return list(NOTHING)

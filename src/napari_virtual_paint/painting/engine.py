@@ -17,7 +17,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.blocks import WHOLE, Block, Limits, block_side, blocks_of, limits_of
-from napari_virtual_paint.painting.estimation import shares
+from napari_virtual_paint.painting.estimation import check_fits, shares
 from napari_virtual_paint.painting.field_painter import SHRUNK, FieldPainter, FieldUpdate, Raws
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
 from napari_virtual_paint.painting.network_input import WorkUnit, units
@@ -146,6 +146,8 @@ class _Engine:
 
     def _block_side(self, limits: Limits) -> int | None:
         """Return the side of the blocks that fields are split into; None where they are painted whole."""
+        for painter in self.painters:
+            check_fits(painter.member.model, painter.match, self.stack, self.settings)
         splits = [split for painter in self.painters if (split := painter.split()) is not None]
         return block_side(*self.painters[0].sides(), splits, limits) if len(splits) == len(self.painters) else None
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil, prod
 
 from napari_virtual_paint import device as devices
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model, ModelInfo
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.staged import StagedNetwork
@@ -22,6 +24,7 @@ from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
+BEYOND = 2.0  # times all memory of the device that a field may be estimated to need
 PATCHES = 4.0  # predictions of each pixel by overlapping patches
 
 
@@ -75,6 +78,22 @@ def _all_needs(
         macs += work * len(TTA[settings.tta].transforms) * len(network_input.places(stack, each))
     stains, disk = _stains(models, found, stack, settings)
     return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
+
+
+def check_fits(model: Model, found: Match, stack: Stack, settings: PaintSettings) -> None:
+    """Raise an `InputError` if a network that normalizes over the whole field has no chance to take this one at once.
+
+    Its maps are estimated generously, so only a field that needs far more than all memory is refused.
+    """
+    if not isinstance(model.network, StagedNetwork) or settings.blend != "exact":
+        return
+    chosen = devices.resolve(settings.device)
+    needed, _ = _staged_needs(model.info, model.network, _field_shape(model.info, stack, found, replace(settings, region=None)))
+    if needed > BEYOND * chosen.total_memory:
+        raise InputError(
+            f"{stack.source or 'The image'}: model {model.info.id} normalizes over the whole field, which takes about {byte_size(needed)} "
+            f"for {stack.shape[3]} x {stack.shape[4]} pixels, and {chosen.kind} has {byte_size(chosen.total_memory)}; crop the image."
+        )
 
 
 def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintSettings) -> list[float]:

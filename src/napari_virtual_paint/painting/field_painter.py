@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, lcm
@@ -30,6 +30,9 @@ Floats = npt.NDArray[np.float32]
 Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]  # pixels of the fields in memory, shared by all painters
 SMALLEST_TILE = 32
 WHOLE_FIT = 1 << 27  # most numbers of a field that are in memory at once to fit its normalization; larger fields are read part by part
+REMEMBERED = 16  # normalizations of large fields that are remembered: previews of a mosaic, region by region, need the same one
+READING = "Reading the whole image once for its normalization."
+_streamed: dict[tuple[object, ...], Normalization] = {}
 SHRUNK = -1.0  # marks an update after which the pass starts again because memory ran out
 
 
@@ -213,13 +216,28 @@ class FieldPainter:
             steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
             found = yield from relay(steps, lambda _: FieldUpdate(0.0))
         elif raw is None:
-            streamed = fit_streamed(partial(network_input.parts, self.stack, self.match, place), self.info.preprocessing, labels)
-            found = yield from relay(streamed, lambda _: FieldUpdate(0.0))
+            found = yield from self._streamed(place, labels)
         else:
             found = fit(raw, self.info.preprocessing, labels)
         where = f": {self.stack.source}." if self.stack.source else "."
         self.notes += [problem.rstrip(".") + where for problem in found.problems]
         self._fitted[key] = found
+        return found
+
+    def _streamed(self, place: network_input.FieldIndex, labels: Sequence[str]) -> Generator[FieldUpdate, None, Normalization]:
+        """Fit the preprocessing to a field that is read part by part; that of the last fields of lazy images is known."""
+        name = getattr(self.stack.data, "name", None)  # dask gives the same pixels the same name
+        key = (name, place.t, str(place.z), self.match.channels, self.match.z, repr(self.info.preprocessing), tuple(labels))
+        if name is not None and key in _streamed:
+            return _streamed[key]
+        streamed = fit_streamed(partial(network_input.parts, self.stack, self.match, place), self.info.preprocessing, labels)
+        if not self._fitted:
+            yield FieldUpdate(0.0, message=READING)
+        found = yield from relay(streamed, lambda _: FieldUpdate(0.0))
+        if name is not None:
+            while len(_streamed) >= REMEMBERED:
+                _streamed.pop(next(iter(_streamed)))
+            _streamed[key] = found
         return found
 
     def _factors(self) -> tuple[float, ...] | None:

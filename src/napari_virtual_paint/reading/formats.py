@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import as_read_errors
@@ -17,7 +17,7 @@ from napari_virtual_paint.reading.zip_store import is_zipped_zarr
 from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.runtime.file_kind import FileKind, file_kind
 from napari_virtual_paint.runtime.hidden_files import is_hidden
-from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stack import Array, Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -71,6 +71,15 @@ class Images(Protocol):
         """
 
 
+@runtime_checkable
+class HasPyramid(Protocol):
+    """Images that may have smaller copies beside them."""
+
+    def coarser(self, index: int) -> tuple[Array, ...]:
+        """Return the copies of an image, TCZYX, the largest first."""
+        ...
+
+
 class OpenFile:
     """An open source of images, of which `read` takes a scene by number or name.
 
@@ -107,6 +116,11 @@ class OpenFile:
             note = f"{Path(str(self._path)).name} holds {len(names)} images ({shown}); the first was read."
             stack = replace(stack, notes=(*stack.notes, note))
         return stack
+
+    def coarser(self, scene: int | str | None = None) -> tuple[Array, ...]:
+        """Return the smaller copies of an image that an OME-Zarr holds, TCZYX, the largest first; none of other formats."""
+        images = self._images
+        return images.coarser(self._index(scene)) if isinstance(images, HasPyramid) else ()
 
     def _index(self, scene: int | str | None) -> int:
         """Return the number of a scene."""

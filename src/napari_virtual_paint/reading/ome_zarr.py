@@ -112,6 +112,22 @@ class ZarrImages:
             notes=tuple(self._notes),
         )
 
+    def coarser(self, index: int) -> tuple[da.Array, ...]:
+        """Return the smaller levels of an image's pyramid, TCZYX, the largest first; none where their axes are not described."""
+        folder = self._root / self._groups[index] if self._groups[index] else self._root
+        attributes = group_attributes(folder, self._path)
+        if "multiscales" not in attributes:
+            return ()
+        multiscale = _first(attributes["multiscales"], self._path, "multiscales")
+        found = []
+        for dataset in _sequence(multiscale.get("datasets"), self._path)[1:]:
+            array = _open_array(folder, str(_mapping(dataset, self._path).get("path", "")), self._path, self._zip)
+            described = _axes(multiscale, array.ndim, self._path)
+            if described is None:
+                return ()
+            found.append(_to_tczyx(_pixels(array, self._path), _letters(described, array.shape, self._path)))
+        return tuple(found)
+
     def _plain_array(self, folder: Folder, axes: str | None) -> Stack:
         """Return a zarr array without OME metadata, whose axes the user names."""
         array = _open_array(folder, "", self._path, self._zip)

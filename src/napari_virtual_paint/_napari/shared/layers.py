@@ -19,6 +19,7 @@ from napari_virtual_paint.stack import AXES, Array, Stack
 
 KEY = "virtual_paint"  # key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ...
 
+LARGE = 8192  # pixels a side beyond which a layer is shown from smaller copies: a texture may not be much larger
 WINDOW = 2048  # pixels a side that contrast limits of an image from a file are taken from
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
@@ -206,6 +207,7 @@ def layer_data_from_stack(
     metadata: Mapping[str, Any] | None = None,
     limits: Sequence[tuple[float, float] | None] | None = None,
     visible: bool = True,
+    coarser: Sequence[Array] = (),
 ) -> list[LayerData]:
     """Return one image layer per channel (or one for a colour picture), ready for a reader or `viewer.add_layer`.
 
@@ -223,6 +225,8 @@ def layer_data_from_stack(
         Contrast limits of each layer; None leaves one to be taken from the middle plane (which reads it).
     visible
         Whether the layers are shown.
+    coarser
+        Smaller copies of the pixels, TCZYX, the largest first: napari then reads of a mosaic what is in view alone, as fine as it is shown.
     """
     place = Geometry.of_stack(stack) if geometry is None else geometry.fitted(stack)
     shared = {"axes": place.axes, "source": stack.source, **(metadata or {})}
@@ -236,7 +240,7 @@ def layer_data_from_stack(
         transmitted = is_transmitted(label)
         found = limits[index] if limits is not None else contrast_limits(_middle(stack, index), transmitted)
         out.append((
-            _squeezed(stack.data[:, index], place.axes),
+            _levels([stack.data, *coarser], index, place.axes),
             {
                 "name": names[index] if names is not None else label,
                 "colormap": "gray" if stack.channels is None and len(labels) == 1 else channel_color(label, index).colormap,
@@ -244,6 +248,7 @@ def layer_data_from_stack(
                 "visible": visible,
                 "metadata": {KEY: {**shared, "channel": label if stack.channels is not None else None, "index": index}},
                 **({"contrast_limits": found} if found is not None else {}),
+                **({"multiscale": True} if coarser else {}),
                 **place.layer_arguments(),
             },
             "image",
@@ -258,6 +263,12 @@ def _colour_layer(stack: Stack, place: Geometry, names: Sequence[str] | None, no
     name = names[0] if names else "RGB"
     arguments = {"name": name, "rgb": True, "visible": visible, "metadata": {KEY: noted}, **place.layer_arguments()}
     return data, arguments, "image"
+
+
+def _levels(levels: Sequence[Array], channel: int, axes: str) -> Any:
+    """Return a channel with these axes: its pixels, or those of all levels of a pyramid."""
+    found = [_squeezed(level[:, channel], axes) for level in levels]
+    return found if len(found) > 1 else found[0]
 
 
 def _squeezed(channel: Array, axes: str) -> Array:

@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint._napari.shared.appearance import contrast_limits
-from napari_virtual_paint.runtime.scratch import zeros
+from napari_virtual_paint._napari.shared.layers import LARGE
+from napari_virtual_paint.runtime.scratch import release, zeros
 
 Span = tuple[int, int]
+STEPS = (2, 4, 8, 16, 32, 64)  # steps of the copies of a mosaic ...
+SMALLEST = 512  # ... whose longer side has at least so many pixels
 SAMPLE = 20_000  # pixels of each stain that contrast is taken from, of each finished piece
 MOST_SAMPLES = 60
 PACE = 0.4  # seconds between two updates of the contrast limits
@@ -30,6 +33,8 @@ class Canvas:
     ----------
     array
         float32 (T, C, Z, Y, X) of the region; NaN where nothing is painted once `clear` has run.
+    coarser
+        Step -> the array with every so manieth pixel along y and x, for a mosaic that is too large to be shown pixel by pixel.
     limits
         Contrast limits of each stain by what is painted so far; None before.
     pieces
@@ -41,6 +46,8 @@ class Canvas:
         self.region = region or ((0, shape[3]), (0, shape[4]))
         sides = tuple(stop - start for start, stop in self.region)
         self.array = zeros((*shape[:3], *sides))
+        steps = [step for step in STEPS if max(sides) > LARGE and max(sides) // step >= SMALLEST]
+        self.coarser = {step: zeros((*shape[:3], *(-(-side // step) for side in sides))) for step in steps}
         self.limits: list[tuple[float, float] | None] = [None] * shape[1]
         self.pieces = 0
         self._samples: list[npt.NDArray[np.float32]] = []
@@ -55,8 +62,14 @@ class Canvas:
         """Mark everything as not painted (on the worker: it touches all memory)."""
         if isinstance(self.array, np.memmap):
             return  # writing a whole file of NaN takes longer than painting its first planes; there zero means not painted
-        for frame in self.array:
-            frame.fill(np.nan)
+        for array in (self.array, *self.coarser.values()):
+            for frame in array:
+                frame.fill(np.nan)
+
+    def release(self) -> None:
+        """Let the system take what is painted out of memory, where it lies in a file."""
+        for array in (self.array, *self.coarser.values()):
+            release(array)
 
     def __setitem__(self, key: tuple[slice, ...], stains: npt.NDArray[np.float32]) -> None:
         places = []
@@ -66,6 +79,10 @@ class Canvas:
                 raise IndexError(f"Pixels {first} to {last} lie outside the region {start} to {stop}.")
             places.append(slice(first - start, last - start))
         self.array[(*key[:3], *places)] = stains
+        for step, array in self.coarser.items():
+            here = [slice(-(-place.start // step), -(-place.stop // step)) for place in places]
+            taken = [slice(part.start * step - place.start, None, step) for part, place in zip(here, places, strict=True)]
+            array[(*key[:3], *here)] = stains[..., taken[0], taken[1]]
         self.pieces += 1
         self._sample(stains, key[1])
 

@@ -18,6 +18,7 @@ from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import (
     KEY,
+    LARGE,
     LayerData,
     LayerSource,
     layer_data_from_stack,
@@ -26,7 +27,7 @@ from napari_virtual_paint._napari.shared.layers import (
     visible_region,
 )
 from napari_virtual_paint._napari.shared.progress import JobProgress
-from napari_virtual_paint._napari.stain.canvas import Canvas, Span
+from napari_virtual_paint._napari.stain.canvas import SMALLEST, STEPS, Canvas, Span
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
@@ -55,7 +56,9 @@ def spread_limits(stack: Stack) -> list[tuple[float, float]]:
 
 def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, float]], metadata: dict[str, Any]) -> list[LayerData]:
     """Return the layers ``DNA SD`` ... of a painting, hidden."""
-    made = layer_data_from_stack(stack, geometry, metadata={**metadata, "role": ROLE}, limits=limits, visible=False)
+    steps = [step for step in STEPS if max(stack.shape[3:]) > LARGE and max(stack.shape[3:]) // step >= SMALLEST]
+    coarser = [stack.data[..., ::step, ::step] for step in steps]
+    made = layer_data_from_stack(stack, geometry, metadata={**metadata, "role": ROLE}, limits=limits, visible=False, coarser=coarser)
     return [(data, {**arguments, "colormap": COLORMAP, "blending": "translucent_no_depth"}, kind) for data, arguments, kind in made]
 
 
@@ -220,6 +223,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             names=[f"{stain} ({word})" for stain in models.stains],
             metadata={**self.request.metadata, "role": role},
             limits=[(0.0, 1.0)] * len(models.stains),
+            coarser=list(canvas.coarser.values()),
         )
         again = role == "stain" and self.request.state.again == "replace"
         replaced = previous(self.viewer, self.request, role) if again else {}
@@ -344,8 +348,10 @@ def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
 
 def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
     """Return whether a layer has the place and the number of axes of a new one, so that only its pixels need to change."""
+    several = isinstance(data, list)
     return (
-        layer.data.shape == data.shape
+        layer.multiscale == several
+        and layer.data.shape == (data[0] if several else data).shape
         and np.allclose(layer.scale, arguments["scale"])
         and np.allclose(layer.translate, arguments["translate"])
         and np.allclose(layer.affine.affine_matrix, arguments.get("affine", np.eye(layer.ndim + 1)))
