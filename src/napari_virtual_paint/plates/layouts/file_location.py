@@ -46,16 +46,16 @@ def relocate(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str, 
     """Return the names of a table's files, and a note if they were found beside the table instead of where it says.
 
     A table made on another machine names folders that don't exist here. Where the first file of such a folder is missing, its files are
-    looked for below the table's folder (see `FileFinder`).
+    looked for below the table's folder (see `FileFinder`). Copies of remote files count only in the folders that their addresses end in.
     """
     found, finder = list(names), FileFinder(folder)
     notes: list[str] = []
     for place, rows in _by_folder(names).items():
-        if is_remote(names[rows[0]]) or exists(folder, names[rows[0]]):
+        if exists(folder, names[rows[0]]):
             continue
         parts = [part for part in place.split("/") if part not in ("", ".", "..")]
         own = [_file_of(names[row]) for row in rows]
-        files = finder.find(parts, own)
+        files = finder.find(parts, own, below=not is_remote(names[rows[0]]))
         if files:
             for row, file in zip(rows, own, strict=True):
                 found[row] = files.get(file.casefold(), names[row])
@@ -109,7 +109,7 @@ class FileFinder:
         self._folder, self._above = folder, above
         self._listed: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
 
-    def find(self, parts: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    def find(self, parts: Sequence[str], files: Sequence[str], *, below: bool = True) -> dict[str, str]:
         """Return name of a file in small letters -> its path relative to the folder, with slashes, for those that are found.
 
         Parameters
@@ -119,6 +119,8 @@ class FileFinder:
             ``plates/P1/images``), then in all folders up to three levels below, and in the folder above.
         files
             Names of files, without folders.
+        below
+            Whether to look in all folders below, too.
 
         Raises
         ------
@@ -127,7 +129,7 @@ class FileFinder:
         """
         left = {file.casefold() for file in files}
         found: dict[str, str] = {}
-        for level in self._levels(parts):
+        for level in self._levels(parts, below):
             here: dict[str, str] = {}
             for place in level:
                 names = self._list(place)[0]
@@ -144,14 +146,14 @@ class FileFinder:
                 break
         return found
 
-    def _levels(self, parts: Sequence[str]) -> Iterator[list[str]]:
+    def _levels(self, parts: Sequence[str], below: bool) -> Iterator[list[str]]:
         """Yield lists of folders, in the order in which they are looked at."""
         for kept in range(len(parts), -1, -1):
             place = self._in_any_case("", parts[len(parts) - kept :])
             if place is not None:
                 yield [place]
         level = [""]
-        for _ in range(_LEVELS_BELOW):
+        for _ in range(_LEVELS_BELOW if below else 0):
             level = [f"{place}/{name}" if place else name for place in level for name in self._list(place)[1].values()]
             yield level
         if self._above:
