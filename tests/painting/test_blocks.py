@@ -268,3 +268,29 @@ def test_regions_of_one_lazy_mosaic_read_it_once_for_the_normalization(unet, mon
     assert len(read) == 1, "only the region itself is read for the second one"
     assert read[0][1] < 300
     assert len(field_painter._streamed) <= field_painter.REMEMBERED
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_chunks_that_many_blocks_need_are_decoded_once(unet, dims, tmp_path):
+    model = unet if dims == 2 else model_of("FNet", dims=3, depth=2, mult_chan=3)
+    shape = (2, 3, 1, 500, 520) if dims == 2 else (2, 1, 6, 300, 320)
+    stack = image(shape)
+    decoded: list[int] = []
+
+    def decode(block: np.ndarray) -> np.ndarray:
+        decoded.append(block.size)
+        return block
+
+    # As of a TIFF whose planes are one strip each.
+    whole_planes = da.from_array(stack.data, chunks=(1, 1, 1, *shape[3:]))
+    source = replace(stack, data=whole_planes.map_blocks(decode, dtype="u2", meta=np.empty((0,) * 5, "u2")))
+    whole, split = both(model, stack, memory=LITTLE if dims == 2 else 8 << 20, source=source, scratch=tmp_path)
+    assert_same(split.stack.data, whole.stack.data)
+    assert sum(decoded) == stack.data.size
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_room_for_a_copy_it_is_read_again(unet, tmp_path):
+    stack = image((1, 3, 1, 400, 420))
+    whole, split = both(unet, stack, source=lazy(stack, 420), scratch=tmp_path / "absent")
+    assert_same(split.stack.data, whole.stack.data)

@@ -132,7 +132,7 @@ class _Engine:
         self.raws: Raws = {}
         shared = self.raws if len(models.members) > 1 else None
         self.painters = [
-            FieldPainter(member, grey if each.luminance else stack, settings, each, kind, shared, series)
+            FieldPainter(member, grey if each.luminance else stack, settings, each, kind, shared, series, scratch)
             for member, each in zip(models.members, found, strict=True)
         ]
         self.rows = [models.rows(member) for member in models.members]

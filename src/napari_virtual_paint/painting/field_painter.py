@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import ceil, lcm
+from math import ceil, lcm, prod
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint import device as devices
-from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
@@ -24,12 +25,14 @@ from napari_virtual_paint.painting.streamed_normalization import fit_streamed
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
 from napari_virtual_paint.painting.tta import TTA, DihedralTransform
 from napari_virtual_paint.runtime.generators import relay
+from napari_virtual_paint.runtime.scratch import file_backed_zeros, release
 from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
 Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]  # pixels of the fields in memory, shared by all painters
 SMALLEST_TILE = 32
 WHOLE_FIT = 1 << 27  # most numbers of a field that are in memory at once to fit its normalization; larger fields are read part by part
+OFTEN = 4.0  # times that the pixels of a field may be decoded; beyond, they are first copied into a file
 REMEMBERED = 16  # normalizations of large fields that are remembered: previews of a mosaic, region by region, need the same one
 READING = "Reading the whole image once for its normalization."
 _streamed: dict[tuple[object, ...], Normalization] = {}
@@ -70,6 +73,8 @@ class FieldPainter:
         Which channels and planes the model takes.
     raws
         Pixels shared with other painters; None for a single painter.
+    scratch
+        Folder for temporary files.
     series
         Time points for the statistics of a series; by default those of the image.
 
@@ -88,6 +93,7 @@ class FieldPainter:
         kind: str,
         raws: Raws | None,
         series: Stack | None = None,
+        scratch: Path | None = None,
     ) -> None:
         self.member, self.stack, self.settings, self.match, self.kind, self.raws = member, stack, settings, found, kind, raws
         self.series = stack if series is None else series.luminance() if found.luminance else series
@@ -99,6 +105,8 @@ class FieldPainter:
         referred = any(step.needs_reference for step in self.info.postprocessing)
         self.streams = not referred and network_input.numbers(stack, found, *self.sides()) > WHOLE_FIT
         self._ready: _Ready | None = None
+        self.scratch = scratch
+        self._copy: tuple[network_input.FieldIndex, npt.NDArray[np.generic]] | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
     def split(self) -> BlockNeeds | None:
@@ -170,6 +178,7 @@ class FieldPainter:
         self._ready = None
         window = self._window(block)
         if self.streams or block is not None:
+            yield from self._copied(place, block)
             normalization = yield from self._normalization(place, None)
             pixels = raw = self._raw(place, window)
         else:
@@ -183,6 +192,36 @@ class FieldPainter:
         self._ready = _Ready(place, block, field, reference, (window[0].start, window[1].start))
         return self._ready
 
+    def _copied(self, place: network_input.FieldIndex, block: Block | None) -> Generator[FieldUpdate, None, None]:
+        """Copy a field into a file where its chunks would be decoded for many blocks each, as those of a TIFF of strips."""
+        split = self.split()
+        if block is None or split is None or (self._copy is not None and self._copy[0] == place):
+            return
+        self._copy = None
+        side = max(part.stop - part.start for part in block)
+        if network_input.reread(self.stack, side, split.reach) <= OFTEN:
+            return
+        count = network_input.numbers(self.stack, self.match, 1, 1)
+        planes = (self.stack.shape[2],) if self.match.mode == "volume" else ()
+        try:
+            copy = file_backed_zeros((count // prod(planes), *planes, *self.sides()), self.scratch, self.stack.dtype)
+        except WriteError:  # without room for it, it is read again and again
+            return
+        for window in network_input.windows(self.stack, self.match):
+            copy[(..., *window)] = network_input.load(self.stack, self.match, place, window)
+            release(copy)
+            yield FieldUpdate(0.0)
+        self._copy = place, copy
+
+    def _parts(self, place: network_input.FieldIndex) -> Iterator[npt.NDArray[np.generic]]:
+        """Yield a field's pixels (C, ...) part by part."""
+        if self._copy is None or self._copy[0] != place:
+            yield from network_input.parts(self.stack, self.match, place)
+            return
+        for window in network_input.windows(self.stack, self.match):
+            yield self._copy[1][(..., *window)]
+            release(self._copy[1])
+
     def _wanted(self, field: network_input.NetworkInput, window: Block, block: Block | None) -> Block | None:
         """Return the part of what was read whose stains are wanted, in pixels of the padded field."""
         if field.resampled:
@@ -192,6 +231,10 @@ class FieldPainter:
 
     def _raw(self, place: network_input.FieldIndex, window: Block = network_input.EVERYTHING) -> npt.NDArray[np.generic]:
         """Return a field's pixels (C, [Z,] Y, X) in a window, shared between painters that take the same channels."""
+        if self._copy is not None and self._copy[0] == place:
+            pixels = np.array(self._copy[1][(..., *window)])
+            release(self._copy[1])
+            return pixels
         if self.raws is None:
             return network_input.load(self.stack, self.match, place, window)
         found = self.match
@@ -230,7 +273,7 @@ class FieldPainter:
         key = (name, place.t, str(place.z), self.match.channels, self.match.z, repr(self.info.preprocessing), tuple(labels))
         if name is not None and key in _streamed:
             return _streamed[key]
-        streamed = fit_streamed(partial(network_input.parts, self.stack, self.match, place), self.info.preprocessing, labels)
+        streamed = fit_streamed(partial(self._parts, place), self.info.preprocessing, labels)
         if not self._fitted:
             yield FieldUpdate(0.0, message=READING)
         found = yield from relay(streamed, lambda _: FieldUpdate(0.0))

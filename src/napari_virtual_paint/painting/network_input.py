@@ -86,6 +86,12 @@ def numbers(stack: Stack, match: Match, height: int, width: int) -> int:
 
 def parts(stack: Stack, match: Match, place: FieldIndex) -> Iterator[npt.NDArray[np.generic]]:
     """Yield a field's pixels (C, ...) part by part, along the chunks of a lazy stack."""
+    for window in windows(stack, match):
+        yield load(stack, match, place, window)
+
+
+def windows(stack: Stack, match: Match) -> Iterator[tuple[slice, slice]]:
+    """Yield the parts (Y, X) of a field, along the chunks of a lazy stack."""
     height, width = stack.shape[3:]
     chunks = getattr(stack.data, "chunks", None)
     rows, columns = (max(chunks[3]), max(chunks[4])) if chunks is not None else (1, width)
@@ -95,7 +101,18 @@ def parts(stack: Stack, match: Match, place: FieldIndex) -> Iterator[npt.NDArray
         columns *= max(PART // numbers(stack, match, rows, columns), 1)
     for top in range(0, height, rows):
         for left in range(0, width, columns):
-            yield load(stack, match, place, (slice(top, min(top + rows, height)), slice(left, min(left + columns, width))))
+            yield slice(top, min(top + rows, height)), slice(left, min(left + columns, width))
+
+
+def reread(stack: Stack, side: int, reach: int) -> float:
+    """Return about how often the pixels of a lazy stack are decoded where blocks of this side are read with so much around them."""
+    chunks = getattr(stack.data, "chunks", None)
+    if chunks is None:
+        return 1.0
+    times = 1.0
+    for sizes, whole in zip(chunks[3:], stack.shape[3:], strict=True):
+        times *= float(min(side + 2 * reach + max(sizes), whole)) / min(side, whole)
+    return times
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import mmap
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,14 +57,14 @@ def release(array: object) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)  # of a shared map: what was written stays in the file
 
 
-def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
+def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """Return zeros in an unnamed file; see `zeros`."""
-    size = 4 * int(np.prod(shape, dtype=np.int64))
+    size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process instead of raising an error
                 os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, np.float32, "w+", shape=shape)
+            return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
         words = f"the stains need {byte_size(size)} of disk space here ({error.strerror or error}); choose another"
         raise WriteError(folder or tempfile.gettempdir(), words) from None
