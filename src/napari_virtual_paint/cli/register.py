@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     report = found.to_json()
     if found.registration.converged and output is not None:
         report |= _write(found, image, target, output, painted=args.painted)
-    print_result(report, as_text(report), as_json=args.json)
+    print_result(report, as_text(found, report.get("output"), report.get("sidecar")), as_json=args.json)
     if not found.registration.converged:
         print_note(f"not registered. {found.registration.reason}")
         return FAILED
@@ -158,15 +158,12 @@ def _check_sidecar(path: Path, args: argparse.Namespace) -> None:
         )
 
 
-def as_text(report: dict[str, Any]) -> str:
-    """Return the report in a few lines."""
-    if not report["converged"]:
-        return f"{report['moving']} was not found in {report['fixed']}."
-    shift, unit = (report["shift_um"], "um") if report["shift_um"] is not None else (report["shift_px"], "px")
-    lines = [
-        f"{report['moving']} lies in {report['fixed']}: shifted by {shift[0]:.2f}, {shift[1]:.2f} {unit} (y, x), "
-        f"turned by {report['rotation_deg']:.2f} degrees, scaled by {report['scale']:.4f}.",
-        f"Correlation {report['correlation']:.3f}, {report['correlation_before'] or 0:.3f} before. {report['reason']}",
-    ]
-    lines += [f"Written: {report['output']} and {report['sidecar']}."] if "output" in report else []
-    return "\n".join(lines)
+def as_text(found: Registered, *written: str | None) -> str:
+    """Return the result in a few lines, with the files that were written."""
+    from napari_virtual_paint.registration import describe
+
+    if not found.registration.converged:
+        return f"{found.moving} was not found in {found.fixed}."
+    lines = [f"{found.moving} was found in {found.fixed}. {describe(found.registration)}", found.registration.reason]
+    files = [path for path in written if path]
+    return "\n".join([*lines, *([f"Written: {' and '.join(files)}."] if files else [])])

@@ -6,5 +6,6 @@ from napari_virtual_paint.registration.by_model import Registered, register_imag
 from napari_virtual_paint.registration.engine import register
 from napari_virtual_paint.registration.resampling import resample
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings
+from napari_virtual_paint.registration.wording import describe
 
-__all__ = ["Registered", "Registration", "RegistrationSettings", "register", "register_images", "resample"]
+__all__ = ["Registered", "Registration", "RegistrationSettings", "describe", "register", "register_images", "resample"]

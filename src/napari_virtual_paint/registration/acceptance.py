@@ -14,6 +14,7 @@ from napari_virtual_paint.registration.template_search import Candidate, surface
 DISTINCT = 6.0  # standard deviations of all placements' scores by which a match must stand above their mean
 RUNNER_UP = 0.8  # largest share of the match's score that another placement may have
 AGREEING = 1 / 3  # smallest share of windows that agree with the transform
+ALLOWED = {"translation": "a shift", "rigid": "shift and rotation", "similarity": "shift, rotation and scale"}
 SLACK = 1.03  # how far beyond the largest rotation and scale a fit may end: the search stops there, the fit does not know
 
 
@@ -47,7 +48,7 @@ def judge(level: PyramidLevel, fit: Fit, physical: Matrix, settings: Registratio
     runner_up = max(second, 0.0) / score if score > 0 else 1.0
     reason = _doubt(fit, physical, settings, distinct, runner_up)
     if reason is None:
-        reason = f"It stands {distinct:.1f} standard deviations above all placements; the next best has {_percent(runner_up)} of its score."
+        reason = f"Clear match; next best {_percent(runner_up)}."
         return Acceptance(True, reason, distinct, runner_up)
     return Acceptance(False, reason, distinct, runner_up)
 
@@ -76,19 +77,19 @@ def _doubt(fit: Fit, physical: Matrix, settings: RegistrationSettings, distinct:
     angle = abs(float(np.degrees(np.arctan2(physical[0, 1], physical[0, 0]))))
     if distinct < DISTINCT:
         return (
-            f"No placement stands out: the best is {distinct:.1f} standard deviations above the mean, where {DISTINCT:g} are needed; "
-            "check that both images show the same place, and that the model knows such images."
+            "No clear match. Check that both images show the same place and that the model was trained on such images "
+            f"(the best place is {distinct:.1f} standard deviations above the average one; {DISTINCT:g} are needed)."
         )
     if runner_up > RUNNER_UP:
-        return f"Another placement has {_percent(runner_up)} of the best one's score; give a larger or more telling part of the image."
+        return f"No clear match: another place scores {_percent(runner_up)} of the best. Choose a larger part of the image with more cells."
     if fit.overlap < 0.9 * settings.overlap:
-        return f"Only {_percent(fit.overlap)} of the image would lie in the other, where {_percent(settings.overlap)} are asked for."
+        return f"Only {_percent(fit.overlap)} of the image would lie in the other; {_percent(settings.overlap)} are needed."
     if max(scale, 1 / scale) > settings.scale * SLACK or angle > settings.rotation + 1:
-        return f"The fit ran to a rotation of {angle:.1f} degrees and a scale of {scale:.3f}, more than was allowed."
+        return f"The best fit is turned by {angle:.1f}° and scaled by {scale:.3f}, more than is allowed; allow more, or check the images."
     if fit.residual is None or fit.agreeing < AGREEING:
         return (
-            f"The rough match holds, but only {_percent(fit.agreeing)} of the image's windows agree on one transform; "
-            f"the two may differ by more than a {settings.kind}."
+            f"The place is roughly right, but only {_percent(fit.agreeing)} of the image fits it exactly; "
+            f"the images may differ by more than {ALLOWED[settings.kind]}."
         )
     return None
 

@@ -63,8 +63,15 @@ def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewe
     assert noted["onto"] == "DNA"
     assert noted["shift_um"] == pytest.approx([15.0, 10.0], abs=0.2)
     assert moved(viewer.layers["painted"])
+    # Rows 30 to 100 and columns 20 to 90 of the other one, pixels of 0.5 µm.
+    said = dock.panel.status.text()
+    assert said.startswith("Shifted by 20 px (10 µm) right and 30 px (15 µm) down; correlation ")
+    assert "1.00 after. Clear match; next best" in said
     assert dock.panel.undo.isEnabled()
     dock.panel.undo.click()
+    assert dock.panel.status.text() == "2 layers are back where they were."
+    dock.panel.kind.setCurrentIndex(1)
+    assert dock.panel.status.text() == ""  # what was said of the last registration is gone
     np.testing.assert_array_equal(viewer.layers["small"].affine.affine_matrix, before)
     assert not moved(viewer.layers["small"])
     assert not moved(viewer.layers["painted"])
@@ -76,7 +83,7 @@ def test_a_failure_moves_nothing_and_says_why(dock, viewer, qtbot):
     dock.setValue(RegisterState(("small",), onto="other", settings=RegistrationSettings("translation")))
     finish(qtbot, dock)
     assert not dock.result.registration.converged
-    assert "nothing was moved" in dock.panel.status.text()
+    assert dock.panel.status.text().startswith("Nothing was moved. ")
     np.testing.assert_array_equal(viewer.layers["small"].affine.affine_matrix, before)
 
 
@@ -98,9 +105,10 @@ def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "word"),
     [
-        (RegisterState(), "Choose"),
+        (RegisterState(), "Tick the image to move"),
+        (RegisterState(("small",)), "Choose the layer with the real stain"),
         (RegisterState(("DNA",), onto="DNA"), "itself"),
-        (RegisterState(("small", "other"), onto="DNA"), "Without a model"),
+        (RegisterState(("small", "other"), onto="DNA"), "Tick one layer"),
         (RegisterState(("small",), "small", onto="DNA"), "small"),
     ],
 )
@@ -109,6 +117,28 @@ def test_what_can_t_be_registered_is_said(dock, choice, word):
     dock.register()
     assert not dock.running
     assert word in dock.panel.status.text()
+
+
+def test_what_is_missing_is_said_before_a_click(dock, viewer, qtbot):
+    dock.setValue(RegisterState(("small",)))
+    assert "real stain" in dock.panel.status.text()
+    dock.setValue(RegisterState(("small",), onto="DNA"))
+    assert dock.panel.status.text() == ""
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: "Open two images" in dock.panel.status.text(), timeout=PATIENCE)
+    dock.register()
+    assert "Open two images" in dock.panel.status.text()
+
+
+def test_a_fault_ends_with_a_sentence(dock, qtbot, monkeypatch):
+    def broken(*_args, **_kwargs):
+        yield None
+        raise ValueError("bad weights")
+
+    monkeypatch.setattr(register_module, "register_images", broken)
+    dock.setValue(RegisterState(("small",), onto="DNA"))
+    finish(qtbot, dock)
+    assert dock.panel.status.text().startswith("Registering stopped by a fault of the program (ValueError: bad weights).")
 
 
 def test_the_stain_that_the_layer_means_is_offered(dock):

@@ -12,7 +12,8 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.register.layers import move, moved, painted_from, take_back
-from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState
+from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState, missing
+from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
@@ -20,7 +21,9 @@ from napari_virtual_paint._napari.shared.layers import LayerSource, stack_from_l
 from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
-from napari_virtual_paint.registration import Registered, register_images
+from napari_virtual_paint.registration import Registered, describe, register_images
+
+TITLE = "Registering"  # what the work is called in napari's activity dialog and in messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +63,13 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.panel)
-        self._listing = Debounced(0, self._list, self)
-        self.panel.valueChanged.connect(lambda _value: self._list())
+        self._listing = Debounced(0, self._changed, self)
+        self.panel.valueChanged.connect(lambda _value: self._changed())
         self.panel.register.clicked.connect(lambda _checked: self.register())
         self.panel.cancel.clicked.connect(lambda _checked: self.cancel())
         self.panel.undo.clicked.connect(lambda _checked: self.undo())
         follow_layers(viewer, self._layers_changed)
-        self._list()
+        self._changed()
 
     @property
     def running(self) -> bool:
@@ -80,10 +83,16 @@ class RegisterDock(QWidget):  # type: ignore[misc]
     def setValue(self, value: RegisterState) -> None:  # noqa: N802 - as Qt's own
         """Choose something else."""
         self.panel.setValue(value)
-        self._list()
+        self._changed()
 
     def _layers_changed(self, event: Any = None) -> None:
         self._listing.start()
+
+    def _changed(self) -> None:
+        """Follow another choice: the sentence on the last registration gives way to what is still to be chosen."""
+        self._list()
+        if not self.running:
+            self.panel.say(missing(self.value(), len(self._images())))
 
     def _images(self) -> list[Any]:
         return [layer for layer in self.viewer.layers if type(layer).__name__ == "Image"]
@@ -118,13 +127,13 @@ class RegisterDock(QWidget):  # type: ignore[misc]
             image = request.source.stack
             return register_images(image, request.target.stack, model, channel=0, stain=stain or None, settings=state.settings)
 
-        self.panel.say("")
+        self.panel.say("Reading the images…")
         self._job.start(
             make,
-            title="Registering",
+            title=TITLE,
             tick=self.panel.show_progress,
             done=partial(self._done, request),
-            failed=lambda _error: self._ended(""),
+            failed=lambda error: self._ended(jobs.failure_sentence(TITLE, error)),
             cancelled=lambda: self._ended("Cancelled; nothing was moved."),
             quiet=False,
         )
@@ -138,8 +147,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         """Bring the chosen layers, and what was painted from them, back to where they were."""
         chosen = [layer for layer in self._images() if layer.name in self.value().layers]
         count = take_back([*chosen, *painted_from(chosen, self._images())])
-        self.panel.say(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
-        self._list()
+        self._ended(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
 
     def _request(self, state: RegisterState) -> _RegisterRequest:
         """Read the images of the layers and check them.
@@ -147,15 +155,13 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         Raises `InputError` if something is missing or does not fit; the sentence says what to do.
         """
         named = {layer.name: layer for layer in self._images()}
-        layers = tuple(named[name] for name in state.layers if name in named)
-        fixed = named.get(state.onto)
-        if not layers or fixed is None:
-            raise InputError("Choose the layers to move and, under 'Onto', the stain that they are laid on.")
-        if fixed in layers:
-            raise InputError(f"'{fixed.name}' would be laid on itself; choose another layer under 'Onto'.")
+        sentence = missing(state, len(named))
+        if sentence:
+            raise InputError(sentence)
+        layers, fixed = tuple(named[name] for name in state.layers if name in named), named[state.onto]
         model = self.model_list.models.get(state.model)
         if model is None and len(layers) > 1:
-            raise InputError("Without a model one layer is registered; choose one, or the model that paints from all of them.")
+            raise InputError("Tick one layer under 'Move', or choose the model that paints from all of them.")
         source, target = stack_from_layers(layers), stack_from_layers([fixed])
         if model is not None:
             match(model.info, source.stack)
@@ -166,29 +172,20 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.result = found
         registration = found.registration
         if not registration.converged:
-            show_warning(f"Not registered, nothing was moved. {registration.reason}")
-            self._ended(f"Not registered, nothing was moved. {registration.reason}")
+            sentence = f"Nothing was moved. {registration.reason}"
+            show_warning(sentence)
+            self._ended(sentence)
             return
         there = self._images()
         layers = [layer for layer in request.layers if layer in there]
         if not layers or request.fixed not in there:
-            self._ended("The layers have gone meanwhile, so nothing was moved.")
+            self._ended("Nothing was moved: the layers were removed in the meantime.")
             return
         move([*layers, *painted_from(layers, there)], request.fixed, registration)
-        words = _words(found)
+        words = describe(registration)
         show_info(f"Registered onto {request.fixed.name}. {words}")
-        self._ended(f"{words} {registration.reason}")
+        self._ended(" ".join([words, registration.reason, *found.notes]))
 
     def _ended(self, words: str) -> None:
         self.panel.say(words)
         self._list()
-
-
-def _words(found: Registered) -> str:
-    """Return the figures in one sentence."""
-    each = found.registration
-    unit = "µm" if each.unit == "um" else "px"
-    return (
-        f"Shifted by {each.shift[0]:.1f}, {each.shift[1]:.1f} {unit} (y, x), turned by {each.rotation:.2f}°, scaled by {each.scale:.3f}; "
-        f"correlation {each.correlation or 0:.2f}."
-    )

@@ -12,6 +12,7 @@ from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, set_names, words
 from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
+from napari_virtual_paint.runtime.progress import time_left
 
 KINDS: tuple[tuple[Kind, str], ...] = (
     ("similarity", "Shift, rotation and scale"),
@@ -29,6 +30,19 @@ class RegisterState:
     stain: str = ""  # the model's stain that is laid on the other layer
     onto: str = ""  # name of the layer that they are laid on
     settings: RegistrationSettings = field(default_factory=RegistrationSettings)  # what may differ between the two images
+
+
+def missing(choice: RegisterState, images: int) -> str:
+    """Return a sentence on what is still to be chosen, given the number of image layers; empty where nothing is."""
+    if images < 2:
+        return "Open two images: the one to move, and the one with the real stain that it is laid on."
+    if not choice.layers:
+        return "Tick the image to move under 'Move'."
+    if not choice.onto:
+        return "Choose the layer with the real stain under 'Onto'."
+    if choice.onto in choice.layers:
+        return f"Choose another layer under 'Onto': '{choice.onto}' would be laid on itself."
+    return ""
 
 
 class RegisterPanel(BoundForm[RegisterState]):
@@ -54,6 +68,9 @@ class RegisterPanel(BoundForm[RegisterState]):
         self.bar = QProgressBar()
         self.bar.hide()
         self.status = words()
+        self.status.setToolTip(
+            "Shifts count from where the upper left corners of both images lie on each other, in pixels of the fixed layer"
+        )
         self._offered: tuple[tuple[str, ...], str] = ((), "")
         self._lay_out()
         fields = {"layers": self.layers, "model": self.model, "stain": self.stain, "onto": self.onto}
@@ -95,8 +112,9 @@ class RegisterPanel(BoundForm[RegisterState]):
     def show_progress(self, progress: JobProgress) -> None:
         """Move the bar."""
         set_bar(self.bar, round(1000 * progress.fraction))
-        if progress.message:
-            self.status.setText(progress.message)
+        parts = [progress.message.rstrip("."), time_left(progress.seconds_left)]
+        if any(parts):
+            self.say(" · ".join(part for part in parts if part))
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""

@@ -279,12 +279,17 @@ def _find_bar(activity: Any) -> QProgressBar | None:
 
 def show_failure(title: str, error: BaseException) -> None:
     """Show an error as a notification: its own sentence if it is one of ours, else what stopped and a request to report it."""
+    if not isinstance(error, VirtualPaintError):
+        log.error("%s stopped", title, exc_info=error)
+    show_error(failure_sentence(title, error))
+
+
+def failure_sentence(title: str, error: BaseException) -> str:
+    """Return what an error says in one sentence: its own if it is one of ours, else what stopped and a request to report it."""
     if isinstance(error, VirtualPaintError):
-        show_error(str(error))
-        return
-    log.error("%s stopped", title, exc_info=error)
+        return str(error)
     words = str(error) or type(error).__name__
-    show_error(f"{title} stopped by a fault of the program ({type(error).__name__}: {words}). The log has the details; please report it.")
+    return f"{title} stopped by a fault of the program ({type(error).__name__}: {words}). The log has the details; please report it."
 
 
 def start(
