@@ -96,7 +96,7 @@ def add_synonyms(parser: Parser) -> None:
         "--synonyms",
         type=Path,
         metavar="FILE.yaml",
-        help="further names of stains, by which channels pair: lines such as 'DNA: [NucBlue]' (DAPI, Hoechst and the like are known)",
+        help="further names of stains, by which channels pair: lines like 'DNA: [NucBlue]' (DAPI, Hoechst and other common ones are known)",
     )
 
 

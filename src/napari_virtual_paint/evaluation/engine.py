@@ -88,7 +88,7 @@ def evaluate(
 
     Returns
     -------
-    Report
+    Evaluation
         The result; already written if there is an output.
 
     Raises

@@ -121,7 +121,7 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
         )
     if entry.sha256 is None:
         raise InputError(
-            f"{entry.id}: its home states no SHA-256 to check the file by; give the one that its authors told you (--sha256), "
+            f"{entry.id}: its home states no SHA-256 to check the file by; give the one that you have from its authors (--sha256), "
             f"or fetch the file yourself ({entry.url}) and import it: virtual-paint models import FILE --name {entry.id}."
         )
     target = (folder or cache_folder() / "models") / entry.filename

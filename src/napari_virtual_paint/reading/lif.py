@@ -53,7 +53,7 @@ class LifImages:
 
 
 def _tiles(image: Any) -> int:
-    """Return the number of positions of a tile scan, 1 of another image or of one whose sizes can't be told."""
+    """Return the number of positions of a tile scan, 1 of another image or of one of unknown sizes."""
     try:
         return int(image.sizes.get("M", 1))
     except (ValueError, AssertionError):

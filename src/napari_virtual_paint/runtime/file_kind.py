@@ -1,4 +1,4 @@
-"""Tell what a file is by its contents, in words for an error: "a web page (HTML)", "a Keras model (HDF5)"."""
+"""Name what a file is by its contents, in words for an error: "a web page (HTML)", "a Keras model (HDF5)"."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _text(head: bytes) -> FileKind | None:
 
 
 def _zip_kind(path: Path) -> FileKind | None:
-    """Tell what a .zip holds by the names of its entries; None if it is none that can be read."""
+    """Name what a .zip holds by the names of its entries; None if it is none that can be read."""
     try:
         names = [entry.filename for entry in entries(path) if not entry.is_dir()]
     except UnsafeZipError:

@@ -72,7 +72,7 @@ def check_own_folder(folder: Path, is_own: Callable[[Path], bool], *, overwrite:
     folder
         The folder to write into.
     is_own
-        Whether a folder that holds something was made by the command; a file that it always writes tells.
+        Whether the command made a folder that holds something, judged by a file that it always writes.
     overwrite
         Whether any folder may be written into.
     what
@@ -191,7 +191,7 @@ def _store_of(place: Path) -> Path:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Return whether two paths are one file or folder; one that does not exist is told by its name alone."""
+    """Return whether two paths are one file or folder; one that does not exist is compared by its name alone."""
     if os.path.normcase(one) == os.path.normcase(other):
         return True
     try:

@@ -1,7 +1,7 @@
-"""End a command when it is told to: Ctrl-C, SIGTERM and SIGHUP unwind it, and nothing that it started outlives it.
+"""End a command on Ctrl-C, SIGTERM and SIGHUP: its code unwinds, and nothing that it started outlives it.
 
-Python runs a signal's handler between two steps of the main thread, which may be in a library for seconds. A thread of its own is therefore
-told of each signal by the system, and ends the children and at last the process itself when the main thread does not get to it.
+Python runs a signal's handler between two steps of the main thread, which may be in a library for seconds. The system therefore reports
+each signal to a thread of its own as well, which ends the children and at last the process itself when the main thread does not get to it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class StopSignals:
     received
         The first signal, if there was one.
     said
-        Whether the user has been told that the command was stopped; the last resort says it else.
+        Whether the user has read that the command was stopped; if not, the last resort says it.
     """
 
     def __init__(self, *, to_the_end: bool = False) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import warnings
 
 import napari.components
 import numpy as np
 import pytest
+from napari.utils._proxies import PublicOnlyProxy
 
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 
@@ -47,14 +50,16 @@ def test_napari_survives_layers_removed_and_added_at_once() -> None:
     assert "drawn 4" in done.stdout, done.stderr
 
 
-def test_a_viewer_is_guarded_once(make_napari_viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_viewer_is_guarded_once_and_after_its_dock_is_gone(make_napari_viewer, monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = make_napari_viewer()
     made: list[int] = []
     monkeypatch.setattr(viewer.window._qt_viewer.canvas._scene_canvas, "set_current", lambda: made.append(len(viewer.layers)))
-    guard_removals(viewer)
-    guard_removals(viewer)
+    for _dock in range(2):
+        guard_removals(PublicOnlyProxy(viewer))  # what napari gives to a dock
+    gc.collect()
     viewer.add_image(np.eye(2))
-    viewer.layers.pop()
+    with warnings.catch_warnings(action="error"):
+        viewer.layers.pop()
     assert made == [1], "once, before the layer is gone"
 
 

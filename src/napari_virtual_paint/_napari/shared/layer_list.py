@@ -21,6 +21,7 @@ def guard_removals(viewer: Any) -> None:
     canvas's context keeps pointing to deleted buffers, and the next drawing is a segmentation fault in ``glDrawArrays`` (Mesa), or an
     access violation (Windows).
     """
+    viewer = getattr(viewer, "__wrapped__", viewer)  # docks get a proxy, which dies with the dock and warns of private names
     if viewer in _GUARDED or getattr(viewer, "window", None) is None:
         return
     _GUARDED.add(viewer)

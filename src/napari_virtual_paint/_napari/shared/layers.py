@@ -69,9 +69,7 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
             " transpose its data, or correct the labels."
         )
     if not valid_axes(found):
-        raise InputError(
-            f"Layer {layer.name!r} has {layer.ndim} axes, which can't be told apart; name them t, c, z, y, x in its axis labels."
-        )
+        raise InputError(f"Layer {layer.name!r} has {layer.ndim} axes of unknown meaning; name them t, c, z, y, x in its axis labels.")
     return found
 
 

@@ -181,7 +181,7 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
         return SelectedModels(problem=str(error).split("; say which with")[0].rstrip(".") + ".", shared=shared)
     for model, each in zip(models[1:], found[1:], strict=True):
         if each.guessed:
-            words = f"Which channels {model.info.name} wants can't be told; choose it alone once and check them, the answer is remembered."
+            words = f"It is not known which channels {model.info.name} wants. Choose it alone once and check them; this is remembered."
             return SelectedModels(problem=words, shared=shared)
     return SelectedModels(combined, "", shared)
 

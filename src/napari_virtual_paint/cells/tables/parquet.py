@@ -140,7 +140,7 @@ class ParquetSource(TableSource):
         return got.select(list(columns))
 
     def _known(self, name: str) -> str:
-        """Return DuckDB's own name of a column; it tells no small letters from large ones, and renames what would be the same."""
+        """Return DuckDB's own name of a column; it ignores the case of letters, and renames what would be the same."""
         if not self._renamed:
             with _reading(self.path), _connection() as connection:
                 found = connection.sql("SELECT * FROM read_parquet(?) LIMIT 0", params=[glob.escape(str(self._file))]).columns

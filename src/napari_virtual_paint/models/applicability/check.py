@@ -1,4 +1,4 @@
-"""The domain check: whether a field descriptors like what a model learned from.
+"""The domain check: whether a field is like what a model learned from.
 
 Tonks et al. (2024) ask for "a framework to quantify the domain of applicability of virtual staining". Here a package stores a summary
 of its training inputs (`summarize`), and a new field gets a distance from it, a verdict, and the reason (`check_domain`).

@@ -53,7 +53,7 @@ TOLERANCE = 1e-5  # largest difference from an original's own output, max abs; o
 KNOWN = f"{', '.join(kind.OPENS for kind in KINDS)}, TorchScript, ONNX and bioimage.io packages are known"
 VERIFIED = "The importer reproduces the original program's own output on a file of this kind to 1e-5."
 NOT_VERIFIED = (
-    "The importer of this kind is not verified against the original: no file of its program was at hand; names and numbers of weights fit."
+    "The importer of this kind is not verified against the original: there was no file of its program; names and numbers of weights fit."
 )
 
 

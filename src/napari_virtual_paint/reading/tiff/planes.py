@@ -285,7 +285,7 @@ def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
 
 
 def _next_page(tif: tifffile.TiffFile, offset: int) -> int:
-    """Return where the page after the one at an offset is; 0 where there is none, or it can't be told."""
+    """Return where the page after the one at an offset is; 0 where there is none, or it is not known."""
     kind, file = tif.tiff, tif.filehandle
     file.seek(offset)
     head = file.read(kind.tagnosize)

@@ -193,7 +193,7 @@ class Data(ConfigSection):
     stains: tuple[str, ...] | None = None
     """Names of the stains in the model; the target's own by default."""
     synonyms: StainTable = Field(default_factory=dict)
-    """Further names of stains, by which channels of all pairs are matched, such as ``{DNA: [NucBlue]}``; DAPI, Hoechst and the like are
+    """Further names of stains, by which channels of all pairs are matched, such as ``{DNA: [NucBlue]}``; common ones such as DAPI are
     known."""
     planes_as_channels: bool = False
     """Whether the z-planes of the input are the channels of a 2D network."""

@@ -120,7 +120,7 @@ class WassersteinModule(AdversarialModule):
             self._update_generator(x, painted, batch)
 
     def _update_discriminator(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
-        """Return E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty: equation 7 times -1, with the sign of the penalty corrected."""
+        """Descend E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty: equation 7 times -1, with the sign of the penalty corrected."""
         real_score, painted_score = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
         with torch.autocast(x.device.type, enabled=False):
             penalty = gradient_penalty(self.critic, x.float(), real.float(), painted)
@@ -128,7 +128,7 @@ class WassersteinModule(AdversarialModule):
         self.follow(distance=real_score - painted_score, penalty=penalty)
 
     def _update_generator(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
-        """Return lambda_1 x L1 - lambda_e x E[D(x, G(x))] (equation 5), with lambda_e = adversarial / epoch."""
+        """Descend lambda_1 x L1 - lambda_e x E[D(x, G(x))] (equation 5), with lambda_e = adversarial / epoch."""
         self.critic.requires_grad_(False)
         output = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
         weight = self.settings.adversarial / (self.done // self.config.epoch + 1)
@@ -182,7 +182,7 @@ class Pix2PixHDModule(AdversarialModule):
         self.follow(critic=(real_loss + painted_loss) / 2)
 
     def _update_generator(self, x: Tensor, painted: Tensor, real: Tensor, batch: PatchBatch) -> None:
-        """Return the loss that draws outputs to those of real images, and feature maps (and VGG's) to those of the real image."""
+        """Descend the loss that draws outputs to those of real images, and feature maps (and VGG's) to those of the real image."""
         self.critic.requires_grad_(False)
         masked = painted * batch.weight
         maps = self.critic(torch.cat([x, masked], 1))
