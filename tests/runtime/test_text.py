@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import napari_virtual_paint
-from napari_virtual_paint.runtime.text import byte_size, duration, elapsed, printable, printable_json, rough_duration
+from napari_virtual_paint.runtime.text import byte_size, counted, duration, elapsed, printable, printable_json, rough_duration
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,8 @@ def test_no_module_formats_seconds_itself() -> None:
     root = Path(napari_virtual_paint.__file__).parent
     texts = {path.name: path.read_text("utf-8") for path in root.rglob("*.py")}
     assert [name for name, text in texts.items() if re.search(r"[sS]econds[^{}]*:\.\df\} s\b", text)] == ["text.py"]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 wells"), (1, "1 well"), (2, "2 wells")])
+def test_one_thing_is_singular(number: int, words: str) -> None:
+    assert counted(number, "well") == words

@@ -23,7 +23,7 @@ from napari_virtual_paint.cli._parser import LARGEST_SEED, number, whole_number
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.outputs import output_path
-from napari_virtual_paint.runtime.text import elapsed
+from napari_virtual_paint.runtime.text import counted, elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -160,8 +160,6 @@ def follow(steps: Generator[EvaluationProgress, None, Evaluation], title: str) -
 
 def as_text(report: Evaluation) -> str:
     """Return the headline scores as a table for a terminal."""
-    from napari_virtual_paint.evaluation.context import counted
-
     names = list(report.predictions)
     parts = []
     for level, found in report.findings.items():

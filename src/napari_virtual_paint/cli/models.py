@@ -14,6 +14,7 @@ from napari_virtual_paint.cli._output import ProgressBar, print_result
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import CheckReport, ModelInfo
@@ -102,7 +103,7 @@ def run_domain(args: argparse.Namespace) -> int:
         "calibrated": domain.calibrated,
         "bytes": size,
     }
-    images = f"{domain.images} image{'s' * (domain.images != 1)}"
+    images = counted(domain.images, "image")
     print_result(
         report, f"{path}: {domain.patches} patches of {images}, {size / 1e3:.0f} kB, limits taken on {domain.calibrated}", as_json=args.json
     )

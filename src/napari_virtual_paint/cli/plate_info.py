@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import add_json, add_plate, open_plate
 from napari_virtual_paint.cli._output import print_notes, print_result
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Plate
@@ -91,7 +92,7 @@ def _text(report: dict[str, Any]) -> str:
         "channels": ", ".join(report["channels"] or ()) or "not named",
         "image": "not known" if image["shape"] is None else f"{' x '.join(map(str, image['shape']))} (TCZYX), {image['dtype']}",
         "pixel size": "not known" if size is None or size.x is None else _size(size),
-        "painted": f"{report['painted']} of {report['fields']} fields" if report["painted"] else "",
+        "painted": f"{report['painted']} of {counted(report['fields'], 'field')}" if report["painted"] else "",
         "metadata": _first(report["metadata"]) or "none",
     }
     return "\n".join(f"{name + ':':<13} {text}" for name, text in lines.items() if text)

@@ -24,7 +24,7 @@ from napari_virtual_paint.cli._options import (
 from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
-from napari_virtual_paint.runtime.text import elapsed
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -123,7 +123,7 @@ def follow(steps: Generator[PlateProgress, None, PlateSummary], words: str) -> P
 
     with progress, contextlib.suppress(KeyboardInterrupt):
         return run_to_end(steps, show)
-    done = f" {kept} of {total} fields are finished and kept;" if total else ""
+    done = f" {kept} of {counted(int(total), 'field')} {'is' if total == 1 else 'are'} finished and kept;" if total else ""
     print_note(f"stopped;{done} the same command goes on with the rest.")
     return None
 
@@ -144,9 +144,5 @@ def report_of(summary: PlateSummary) -> dict[str, Any]:
 
 def as_text(summary: PlateSummary) -> str:
     """Return the report in a sentence."""
-    before = f", {summary.skipped} were painted before" if summary.skipped else ""
-    failed = f", {summary.failed} failed (see {summary.failures})" if summary.failed else ""
-    return (
-        f"{summary.output}: {summary.painted} of {summary.fields} fields painted in {elapsed(summary.seconds)}{before}{failed}; "
-        f"scores in {summary.scores}."
-    )
+    see = f" (see {summary.failures})" if summary.failed else ""
+    return f"{summary.output}: {summary.words()}{see}. Scores in {summary.scores}."

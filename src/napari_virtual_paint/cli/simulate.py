@@ -17,7 +17,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.atomic_write import make_folder, remove_leftovers, write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.outputs import check_own_folder, output_path
-from napari_virtual_paint.runtime.text import csv_text
+from napari_virtual_paint.runtime.text import counted, csv_text
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.simulation.design import PlateDesign
@@ -125,10 +125,10 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not rows:
             raise
-        print_note(f"stopped; {len(rows)} finished fields are kept in {args.output} and listed in {TABLE}.")
+        print_note(f"stopped; {counted(len(rows), 'finished field')} kept in {args.output} and listed in {TABLE}.")
         return INTERRUPTED
     report = {"output": str(args.output), "table": str(table), "fields": rows, "seconds": round(time.perf_counter() - start, 3)}
-    print_result(report, f"{len(rows)} fields in {args.output}, listed in {table}", as_json=args.json)
+    print_result(report, f"{counted(len(rows), 'field')} in {args.output}, listed in {table}", as_json=args.json)
     return 0
 
 
@@ -170,8 +170,8 @@ def _run_plate(args: argparse.Namespace) -> int:
         "seconds": round(made.seconds, 3),
     }
     text = (
-        f"{report['wells']} wells with {report['fields']} fields in {made.path}, {made.simulated} of them simulated now; "
-        f"map in {made.plate_map}"
+        f"{counted(len(design.treated), 'well')} with {counted(len(design.all_fields), 'field')} in {made.path}, "
+        f"{made.simulated} of them simulated now; map in {made.plate_map}"
     )
     print_result(report, text, as_json=args.json)
     return 0

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.scale import TRUTH, IntensityScale
 
-__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter", "counted"]
+__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +150,3 @@ class Context:
     def role(self, name: str) -> str | None:
         """Return the column of a role, or None."""
         return self.roles.get(name)
-
-
-def counted(number: int, noun: str) -> str:
-    """Format a count: ``1 field``, ``3 fields``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

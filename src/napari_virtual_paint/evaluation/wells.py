@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.context import ROLES, counted
+from napari_virtual_paint.evaluation.context import ROLES
 from napari_virtual_paint.evaluation.inputs.folders import by_field
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
 from napari_virtual_paint.plates.doses import UNTREATED
 from napari_virtual_paint.plates.plate_map import load_plate_map, replaced_notes, with_doses
 from napari_virtual_paint.plates.well_roles import column_of_role
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd

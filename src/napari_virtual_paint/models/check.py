@@ -18,7 +18,7 @@ from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.models.package.reader import Description, describe, stored_warnings
 from napari_virtual_paint.models.package.specification import spec_errors
 from napari_virtual_paint.normalize import fit
-from napari_virtual_paint.runtime.text import one_line
+from napari_virtual_paint.runtime.text import counted, one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,7 +148,7 @@ def _domain(files: PackageFiles, description: Description) -> Iterator[CheckRow]
     except ModelError as error:
         yield CheckRow("training inputs", False, str(error))
         return
-    yield CheckRow("training inputs", True, f"summary of {found.patches} patches of {found.images} image{'s' * (found.images != 1)}")
+    yield CheckRow("training inputs", True, f"summary of {found.patches} patches of {counted(found.images, 'image')}")
 
 
 def _reproduce(files: PackageFiles, description: Description, network: nn.Module) -> Iterator[CheckRow]:

@@ -9,7 +9,9 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from multiprocessing import resource_tracker
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -17,6 +19,9 @@ import psutil
 POLL = 0.2  # seconds between two checks whether the caller has cancelled
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
+
+_main_hidden: ContextVar[bool] = ContextVar("_main_hidden", default=False)
+_main_lock = threading.Lock()
 
 
 def cores() -> int:
@@ -70,6 +75,36 @@ def sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextlib.contextmanager
+def without_main_script() -> Iterator[None]:
+    """Let processes that this thread starts in this context not import the script that Python runs.
+
+    A new interpreter imports it as ``__mp_main__``, so that what it defines can be unpickled. A script that starts napari and has no
+    ``if __name__ == "__main__"`` would then start napari again in each worker. Nothing that it defines can be sent to these processes.
+    """
+    token = _main_hidden.set(True)
+    try:
+        yield
+    finally:
+        _main_hidden.reset(token)
+
+
+def start_child(process: Any) -> None:
+    """Start a `multiprocessing` process, with Ctrl-C blocked, and without the main script in `without_main_script`."""
+    with sigint_blocked():
+        if not _main_hidden.get():
+            process.start()
+            return
+        # multiprocessing takes the script's path from this entry when the process starts. The lock is for two threads that do the same.
+        with _main_lock:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                process.start()
+            finally:
+                sys.modules["__main__"] = main
+
+
 def ignore_sigint() -> None:
     """Ignore Ctrl-C in this process from now on."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -100,8 +135,7 @@ def _follow_parent() -> None:
 def spawn(target: Any, *arguments: Any, name: str) -> Any:
     """Start a process in a new interpreter: a copy of one in which torch or Qt runs threads might hang."""
     process = multiprocessing.get_context("spawn").Process(target=target, args=arguments, name=name)
-    with sigint_blocked():
-        process.start()
+    start_child(process)
     return process
 
 

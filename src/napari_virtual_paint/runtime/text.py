@@ -43,6 +43,11 @@ def byte_size(count: float) -> str:
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, as ``1 field`` or ``3 fields``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def one_line(error: BaseException, limit: int = 160) -> str:
     """Return what an error says, short enough to be part of a sentence."""
     text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")

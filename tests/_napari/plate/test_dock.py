@@ -476,7 +476,7 @@ def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtb
     assert time.monotonic() - began < 5, "a second, and what a busy machine adds"
     qtbot.waitUntil(lambda: painter.closed == 1, timeout=PATIENCE)
     qtbot.waitUntil(lambda: bool(looks), timeout=PATIENCE)
-    assert "it can go on later" in dock.view.form.status.text()
+    assert "press Go on to paint the rest" in dock.view.form.status.text()
     assert not messages(), "what the user asked for needs no notification"
 
 
@@ -512,7 +512,7 @@ def test_plates_wait_in_a_queue(dock, qtbot, painter):
     assert [call[0].source for call in painter.calls] == ["/plates/one.zarr", "/plates/two.zarr"]
     assert painter.calls[0][0].wells == ("A01", "A02")
     assert painter.calls[0][2].endswith("one_small.zarr")
-    assert "3 painted, 1 failed" in dock.view.form.queue.item(0).text()
+    assert "3 fields painted in 1.0 s; 1 failed" in dock.view.form.queue.item(0).text()
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     dock.queue.remove(dock.queue.current)
     qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
@@ -573,13 +573,13 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     dock.view.form.start.click()
     qtbot.waitUntil(lambda: dock.queue.tasks[0].status == "done", timeout=PATIENCE)
     settle(qtbot, dock)
-    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
+    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."
     assert dock.view.form.start.text() == "Go on"
     dock.open_plate(output)  # the output itself leads to the plate that it is painted from
     settle(qtbot, dock)
     assert dock.plate.source == str(disk)
     assert dock.value().output == output
-    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
+    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."
     dock.choose(scope="all")
     dock.view.form.start.click()
     qtbot.waitUntil(lambda: dock.queue.tasks[-1].status == "done" and len(dock.queue.tasks) == 2, timeout=PATIENCE)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -186,3 +189,43 @@ def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):
 
     assert jobs.wait_for(counting, title="Counting") == "counted"
     assert jobs.wait_for(fails, title="Failing") is None
+
+
+UNGUARDED = """
+import sys
+from multiprocessing import current_process
+
+with open(sys.argv[1], "a") as file:
+    file.write(current_process().name + "\\n")
+
+from qtpy.QtWidgets import QApplication
+
+application = QApplication([])
+
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint.plates.job.workers import make_pool
+from napari_virtual_paint.runtime.worker_pool import WorkerPool
+
+
+def lengths():
+    yield
+    found = []
+    for pool in (make_pool(2, "cpu"), WorkerPool(1)):
+        with pool:
+            found += pool.map(len, ["ab", "abc"])
+    return found
+
+
+print(jobs.wait_for(lengths, title="Counting letters"))
+"""
+
+
+def test_processes_of_a_job_do_not_run_the_script_that_started_napari(tmp_path):
+    script, runs = tmp_path / "script.py", tmp_path / "runs.txt"
+    script.write_text(UNGUARDED)
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        [sys.executable, script, runs], env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path
+    )
+    assert done.stdout == "[2, 3, 2, 3]\n", done.stderr
+    assert runs.read_text() == "MainProcess\n"

@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 
 from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.context import Segmenter, counted
+from napari_virtual_paint.evaluation.context import Segmenter
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
 from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import counted
 
 FEW = 24  # most different values that a column may have for its values to be offered as controls
 COLUMNS = ("treatment", "moa", "batch")  # roles that a column of the plate map may have, and that the user may choose

@@ -24,6 +24,7 @@ from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
+from napari_virtual_paint.runtime.text import counted
 
 PACE = 250  # milliseconds between two drawings of the map while a plate is painted, at least
 MOST_OFFERED = 24  # plates of one path that are offered
@@ -167,7 +168,8 @@ class PlateDock(QWidget):  # type: ignore[misc]
             return
         several = f" · {len(plate.acquisitions)} acquisitions" if len(plate.acquisitions) > 1 else ""
         warn = " ⚠" if plate.notes else ""
-        title.setText(f"<b>{escape(plate.name)}</b> · {len(plate.wells)} wells · {len(plate.fields)} fields{several}{warn}")
+        size = f"{counted(len(plate.wells), 'well')} · {counted(len(plate.fields), 'field')}"
+        title.setText(f"<b>{escape(plate.name)}</b> · {size}{several}{warn}")
         title.setToolTip("\n".join([plate.source, f"Layout: {plate.layout}", *plate.notes]))
 
     def _offer_plates(self, path: str, names: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from napari_virtual_paint._napari.plate.state import PlateState, command
 from napari_virtual_paint._napari.shared import model_card
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import set_bar
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.plate.panel import PlatePanel
@@ -131,12 +132,13 @@ class PaintController(QObject):  # type: ignore[misc]
         if opened is not None:
             total = len(opened.plate.fields)
             if painted.model and painted.done:
-                text = f"{painted.done} of {total} fields are painted with {painted.model}."
+                is_are = "is" if total == 1 else "are"
+                text = f"{painted.done} of {counted(total, 'field')} {is_are} painted with {painted.model}."
                 if model is not None and model.info.id != painted.model:
                     text += " Choose that model to go on, or another output."
                 elif painted.done < total:
                     title = "Go on"
-                    text = f"{painted.done} of {total} fields are painted with {painted.model}; go on paints the rest."
+                    text = f"{text.removesuffix('.')}; Go on paints the rest."
             elif painted.failures:
                 title = "Go on"
         self.form.note.setText(text)

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, form_rows, push_button, row, set_choices, words
+from napari_virtual_paint.runtime.text import counted
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 
@@ -74,7 +75,7 @@ class PaintForm(BoundForm[PlateState]):
 
     def setWells(self, every: int, selected: int) -> None:  # noqa: N802
         """Show how many wells there are and how many are selected."""
-        whole = f"All {every} wells" if every else "All wells"
+        whole = f"All {counted(every, 'well')}" if every > 1 else "All wells"
         part = f"The {selected} selected" if selected else "Selected wells (none yet)"
         set_choices(self.scope, (("all", whole), ("selected", part)), self.value().scope)
 

@@ -18,10 +18,10 @@ from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
-from napari_virtual_paint.runtime.text import duration
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
+    from napari_virtual_paint.plates.paint import PlateProgress
 
 Status = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
 POLL = 0.1  # seconds between two checks whether a pause is over
@@ -52,7 +52,7 @@ class PaintTask:
         name = f"{Path(self.plate.source).name} → {Path(self.output).name}"
         if self.status in ("painting", "paused"):
             left = time_left(self.seconds_left) if self.status == "painting" else ""
-            parts = [f"{int(self.progress.done)} of {len(self.plate.fields)} fields", left]
+            parts = [f"{int(self.progress.done)} of {counted(len(self.plate.fields), 'field')}", left]
             return f"{name}: {self.status}, {', '.join(part for part in parts if part)}"
         return f"{name}: {self.outcome or self.status}"
 
@@ -150,9 +150,9 @@ class PaintQueue(QObject):  # type: ignore[misc]
             title=f"Painting {Path(task.plate.source).name} with {task.model.info.name}",
             piece=lambda step: self._step(task, step),
             tick=lambda progress: self._tick(task, progress),
-            done=lambda summary: self._end(task, "done", describe(summary)),
+            done=lambda summary: self._end(task, "done", summary.words()),
             failed=lambda _error: self._end(task, "failed", "stopped by an error"),
-            cancelled=lambda: self._end(task, "cancelled", "cancelled; it can go on later"),
+            cancelled=lambda: self._end(task, "cancelled", "stopped; press Go on to paint the rest"),
         )
         job.ended.connect(self.changed.emit)
         self.changed.emit()
@@ -195,13 +195,3 @@ def paint(task: PaintTask, hold: threading.Event) -> Generator[PlateProgress | N
         return stop.value
     finally:
         work.close()
-
-
-def describe(summary: PlateSummary) -> str:
-    """Return how a painting ended, in words."""
-    parts = [f"{summary.painted} painted"]
-    if summary.skipped:
-        parts.append(f"{summary.skipped} before")
-    if summary.failed:
-        parts.append(f"{summary.failed} failed")
-    return f"{', '.join(parts)} in {duration(summary.seconds)}"

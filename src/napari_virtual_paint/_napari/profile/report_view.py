@@ -22,6 +22,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import set_choices
 from napari_virtual_paint.plates.view.colouring import Shading, shade_values
 from napari_virtual_paint.plates.view.palette import SCALE, mixed
+from napari_virtual_paint.runtime.text import counted
 
 STEPS = 48  # colours in which a continuous scale is drawn
 RECENT = 8  # reports that the menu lists
@@ -91,7 +92,8 @@ class ReportView(QObject):  # type: ignore[misc]
         count = len(set(table.wells))
         missing = ", ".join(f"{lost} of {name}" for name, lost in table.wells_without_place().items())
         warning = f" · ⚠ no cells, so no profile: {escape(missing)}" if missing else ""
-        self._panel.title.setText(f"<b>{escape(table.report.name)}</b> · {count} wells · {escape(', '.join(table.names))}{warning}")
+        names = escape(", ".join(table.names))
+        self._panel.title.setText(f"<b>{escape(table.report.name)}</b> · {counted(count, 'well')} · {names}{warning}")
         self._panel.title.setToolTip(f"{table.report}\nTrue images: {table.truth or 'not known'}")
 
     def _offer(self, table: ProfileTable) -> None:

@@ -28,6 +28,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.processes import without_main_script
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 TICK = 500  # milliseconds between two updates of the screen while work runs: layers refresh twice a second at most
@@ -49,15 +50,19 @@ class _Outcome:
 
 
 class _GeneratorWorker(GeneratorWorker):  # type: ignore[misc]
-    """A generator worker that closes its generator in its own thread and notifies its job when napari quits it."""
+    """A generator worker that closes its generator in its own thread and notifies its job when napari quits it.
+
+    Processes that it starts do not import the script that started napari.
+    """
 
     job: weakref.ref[Job] | None = None
 
     def work(self) -> Any:
-        try:
-            return super().work()
-        finally:
-            self._gen.close()
+        with without_main_script():
+            try:
+                return super().work()
+            finally:
+                self._gen.close()
 
     def quit(self) -> None:
         super().quit()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import Feature, parse
-from napari_virtual_paint.evaluation.context import TRUTH, Context, counted
+from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features.correlation import (
     LEAST,
     Bools,
@@ -28,6 +28,7 @@ from napari_virtual_paint.evaluation.features.select import Selection
 from napari_virtual_paint.evaluation.level import LevelProgress, columns_of
 from napari_virtual_paint.evaluation.paired_deltas import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.statistics import FEW, Floats, corrected
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.context import TRUTH, counted
+from napari_virtual_paint.evaluation.context import TRUTH
 from napari_virtual_paint.evaluation.run.batches import batches, run_batches
 from napari_virtual_paint.evaluation.run.fields import EvaluationProgress
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import SurveyTask, Work
 from napari_virtual_paint.evaluation.scale import FAINT, IntensityScale, SourceMoments, scale_for
+from napari_virtual_paint.runtime.text import counted
 from napari_virtual_paint.runtime.worker_pool import ForEach, WorkerPool
 
 FILE = "scale.json"

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked
+from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked, start_child
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
@@ -67,8 +67,7 @@ def start_process(target: Any, *arguments: Any, name: str) -> Any:
     """Start a process: a copy of the fork server where there is one, else a new interpreter."""
     context: Any = multiprocessing.get_context("forkserver" if start_server() else "spawn")
     process = context.Process(target=target, args=arguments, name=name, daemon=True)
-    with sigint_blocked():
-        process.start()
+    start_child(process)
     return process
 
 

@@ -21,6 +21,7 @@ from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_do
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import counted, elapsed
 
 UPDATE_INTERVAL = 30.0  # least seconds between two updates of the tables; the plate's metadata lists each field as it is finished
 UPDATE_SHARE = 0.02  # largest share of the time that these updates take
@@ -51,6 +52,15 @@ class PlateSummary:
     output: Path  # the painted plate
     scores: Path
     failures: Path | None  # `scores` and `failures`: tables of all fields painted so far and of those that failed, if any
+
+    def words(self) -> str:
+        """Return it in words, as ``20 fields painted in 15 s; 28 were already done``."""
+        parts = [f"{counted(self.painted, 'field')} painted in {elapsed(self.seconds)}"]
+        if self.skipped:
+            parts.append(f"{self.skipped} {'was' if self.skipped == 1 else 'were'} already done")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return "; ".join(parts)
 
 
 class PlateRun:
