@@ -216,8 +216,8 @@ def test_resampling_brings_the_stains_back_to_the_image():
     assert painting.stack.shape == (1, 5, 1, 96, 96)
     direct = run_to_end(paint(model, Stack(stack.data[..., ::2, ::2]), PaintSettings(device="cpu"))).stack.data
     assert np.corrcoef(painting.stack.data[0, 0, 0, ::2, ::2].ravel(), direct[0, 0, 0].ravel())[0, 1] > 0.7
-    with pytest.raises(InputError, match="pixel size"):
-        run_to_end(paint(model, Stack(stack.data), PaintSettings(device="cpu", resample=True)))
+    with pytest.raises(InputError, match="the pixel size of the image along y is not known"):
+        run_to_end(paint(model, Stack(stack.data, pixel_size=PixelSize(None, None, 0.5)), PaintSettings(device="cpu", resample=True)))
 
 
 @pytest.mark.parametrize("blend", ["median", "gaussian"])

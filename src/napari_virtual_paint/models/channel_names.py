@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from napari_virtual_paint import stain_names
@@ -26,6 +27,17 @@ PLANE = re.compile(r"\b(?:z|plane|slice|focus)[\s_\-]*(\d+)\b")
 SIDE = re.compile(r"^(?P<before>low|high)\s*z\s*(?P<kind>.+)$|^(?P<same>.+?)\s*\b(?P<after>l|low|h|high)(?:\s*z)?$")
 """A plane below or above focus without a distance: JUMP's ``Brightfield_L`` and ``HighZBF``."""
 UNSTAINED = ("brightfield", "phase", "dic")
+DYES = frozenset(
+    {
+        *("fitc", "gfp", "egfp", "yfp", "eyfp", "cfp", "bfp", "rfp", "tritc", "dsred", "mcherry", "tdtomato", "citrine"),
+        *("cy2", "cy3", "cy5", "cy7", "texas", "rhodamine", "fluorescein", "alexa", "atto", "bodipy", "nile", "tubulin"),
+        *("membrane", "cellmask", "map2", "nfh", "tuj1", "fluo", "fluorescence", "fluorescent", "confocal", "tirf"),
+        *("gcamp", "calcein", "lysotracker", "405", "488", "555", "561", "568", "594", "633", "640", "647"),
+    }
+)
+"""Words for fluorescence that name no stain of `stain_names.STAINS`: dyes, markers and laser lines in nm."""
+CELL_CYCLE = ("g0", "g1", "g2", "s", "m", "cycle")  # words before ``phase`` that speak of the cell cycle, not of light
+WAVELENGTH = re.compile(r"^(?:w|c|ch)\d+[\s\-]*(?=[a-z]{2})")  # number before a name: MetaMorph's ``w1DAPI``, ImageJ's ``C1-DAPI``
 REPEATED = re.compile(r"\s\(\d+\)$")  # number behind a repeated name (`stain_names.numbered`)
 GENERIC = re.compile(r"(?:c|ch|chan|channel|img|image|layer|series|w|wavelength)?[\s_:#\-.]*\d*(?:[\s_:#\-.]+\d+)*")
 
@@ -72,13 +84,36 @@ def _parse(name: str) -> ParsedName:
         text = text[: found.start()] + " " + text[found.end() :]
     elif (focus := re.search(r"\b(?:in[\s_-]?focus|focus(?:ed)?)\b", text)) is not None:
         offset, text = 0.0, text[: focus.start()] + " " + text[focus.end() :]
-    words = " ".join(re.sub(r"\W+", " ", text).split())
+    words = " ".join(re.sub(r"\W+", " ", WAVELENGTH.sub("", text)).split())
     words = re.sub(r"\b(?:z|at|plane)\b", "", words).strip() if offset is not None else words
     if offset is None and plane is None and (sided := SIDE.match(words)) is not None:
         kind = ALIASES.get(sided["kind"] or sided["same"])
         if kind in UNSTAINED:
             return ParsedName(kind, side=-1 if (sided["before"] or sided["after"]).startswith("l") else 1)
     return ParsedName(ALIASES.get(words, words), offset, plane)
+
+
+def light_of(name: str) -> str | None:
+    """Return the light that a channel, layer or model is named for: one of `UNSTAINED`, or ``fluorescence``; None where the name is silent.
+
+    Unlike `parse_name` it also finds the word among others, as in ``site3_w2Phase`` or ``well A1 DAPI``. Transmitted light wins: a name
+    with both words is taken for the image to paint from.
+    """
+    kind = parse_name(name, Synonyms()).kind
+    if kind in UNSTAINED:
+        return kind
+    if kind in KINDS:
+        return "fluorescence"
+    parts = [WAVELENGTH.sub("", part.casefold()) for part in re.split(r"[\W_]+", name) if part]
+    words = [*dict.fromkeys([*parts, *(WAVELENGTH.sub("", word) for word in stain_names.words_of(name)), *map("".join, pairwise(parts))])]
+    found = {ALIASES.get(word) for word in words}
+    if any((one, other) in pairwise(parts) for one in CELL_CYCLE for other in ("phase", "phases")):
+        found.discard("phase")
+    if any("brightfield" in part for part in parts):
+        found.add("brightfield")
+    if (named := next((light for light in ("phase", "dic", "brightfield") if light in found), None)) is not None:
+        return named
+    return "fluorescence" if DYES.intersection(words) or stain_names.stains_named(word for word in words if len(word) > 3) else None
 
 
 def is_generic(name: str) -> bool:

@@ -289,8 +289,9 @@ class FieldPainter:
             return None
         factors = network_input.zoom(self.info, self.stack.pixel_size)
         if factors is None:
+            unknown = network_input.unknown_sizes(self.info, self.stack.pixel_size)
             raise InputError(
-                f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of one of them is unknown."
+                f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of {unknown} is not known."
             )
         return factors
 

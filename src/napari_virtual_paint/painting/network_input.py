@@ -136,6 +136,16 @@ class NetworkInput:
         return resize(stains, self.original) if self.resampled else stains
 
 
+def unknown_sizes(info: ModelInfo, pixel_size: PixelSize) -> str:
+    """Return whose pixel size is not known along which axes, as in ``the image along z and of the model along y, x``; empty if all are."""
+    axes = "zyx"[-info.dims :]
+    found = []
+    for whose, sizes in (("the image", pixel_size), ("the model", info.pixel_size)):
+        missing = [axis for axis, size in zip(axes, sizes[-info.dims :], strict=True) if size is None]
+        found += [f"{whose} along {', '.join(missing)}"] if missing else []
+    return " and of ".join(found)
+
+
 def zoom(info: ModelInfo, pixel_size: PixelSize) -> tuple[float, ...] | None:
     """Return the factors ([z,] y, x) that bring an image to the model's pixel size; None where either is unknown."""
     ours, theirs = pixel_size[-info.dims :], info.pixel_size[-info.dims :]

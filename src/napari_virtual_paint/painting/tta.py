@@ -77,7 +77,7 @@ class Augmentation:
 
 
 TTA: dict[str, Augmentation] = {
-    "none": Augmentation("As it is", (PLAIN,)),
+    "none": Augmentation("Off", (PLAIN,)),
     "flips": Augmentation("Flipped too (4 passes)", FLIPS),
     "full": Augmentation("Flipped and turned (8 passes)", (*FLIPS, *QUARTER_TURNS)),
 }

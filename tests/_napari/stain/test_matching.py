@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QToolButton
+from qtpy.QtWidgets import QApplication, QComboBox, QToolButton
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.compare.dock import CompareDock
@@ -77,6 +77,7 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     more = dock.form.more
     assert more.combine.isHidden()
     more.add.click()
+    more.findChild(QComboBox).setCurrentText("A small model")
     assert dock.value().more == ("small",)
     assert not dock.panel.button_paint.isEnabled()
     assert "makes one plane" in dock.panel.check.text(), "a window of planes does not lie on a volume"

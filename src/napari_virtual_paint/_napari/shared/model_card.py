@@ -21,7 +21,7 @@ def summary(info: ModelInfo) -> str:
     """Return a model in two lines of HTML: what goes in and comes out, and how well it does."""
     lines = [f"{escape(inputs(info))} → <b>{escape(', '.join(info.stains))}</b>"]
     scores = [f"{escape(stain)} {row['pcc']:.2f}" for stain, row in info.card.scores.items() if row.get("pcc") is not None]
-    lines.append(f"Held-out PCC: {' · '.join(scores)}" if scores else "No held-out scores are given.")
+    lines.append(f"Correlation on unseen images: {' · '.join(scores)}" if scores else "No scores on unseen images are given.")
     return "<br>".join(lines)
 
 
@@ -87,6 +87,17 @@ def worth_resampling(info: ModelInfo, stack: Stack) -> str:
     if not have or not want or 1 / FAR <= have / want <= FAR:
         return ""
     return f"Resample: {have:g} → {want:g} µm per pixel"
+
+
+def missing_sizes(info: ModelInfo, stack: Stack) -> str:
+    """Return which pixel sizes the image lacks of those that the model was trained at, axis by axis; empty if none."""
+    want = dict(zip("zyx", info.pixel_size, strict=True))
+    have = dict(zip("zyx", stack.pixel_size, strict=True))
+    missing = [axis for axis in "zyx"[-info.dims :] if want[axis] and not have[axis]]
+    if not missing:
+        return ""
+    sizes = ", ".join(f"{axis} {want[axis]:g}" for axis in missing)
+    return f"Pixel size along {', '.join(missing)} is not known; the model learned at {sizes} µm. Set the layer's scale and units."
 
 
 def preflight(estimate: Estimate, resampled: bool) -> str:

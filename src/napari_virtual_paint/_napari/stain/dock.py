@@ -30,6 +30,7 @@ from napari_virtual_paint._napari.stain.matching import (
     likely,
     paintable,
     select_models,
+    unstained,
 )
 from napari_virtual_paint._napari.stain.painting import PaintJob, PaintRequest
 from napari_virtual_paint._napari.stain.panel import StainPanel
@@ -81,6 +82,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._added = False
+        self._layers_chosen = False  # whether the user ticked the layers
+        self._last = StainState()  # what was chosen when the layers were last fitted
         self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
         self._connect()
@@ -95,6 +98,7 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def setValue(self, state: StainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; what depends on it follows."""
+        self._layers_chosen = self._layers_chosen or state.layers != self._last.layers
         self.form.setValue(state)
         self._refit()
 
@@ -235,10 +239,11 @@ class StainDock(QWidget):  # type: ignore[misc]
         state = self.value()
         known = set(names)
         kept = tuple(name for name in state.layers if name in known)
-        if not kept:
-            kept = likely(self.viewer)
-        elif added and set(kept) < set(likely(self.viewer)):
-            kept = likely(self.viewer)  # the other channels of the same image, which arrive one by one
+        self._layers_chosen = self._layers_chosen and bool(kept)
+        better = likely(self.viewer) if not kept or added else kept
+        # The other channels of the same image arrive one by one; until the user has chosen, the transmitted light among them is taken.
+        if not kept or set(kept) < set(better) or (not self._layers_chosen and not unstained(kept) and unstained(better)):
+            kept = better
         if kept != state.layers:
             state = replace(state, layers=kept, channels=None)
         self.form.setValue(state)
@@ -246,6 +251,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._refit()
 
     def _edited(self, state: StainState) -> None:
+        self._layers_chosen = self._layers_chosen or state.layers != self._last.layers
         preferences.prefer(**{name: field(state, path) for name, path in PREFERENCES.items()})
         self._refit()
 
@@ -259,6 +265,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         state = replace(state, more=tuple(key for key in state.more if key in self.model_list.models))
         if state != self.value():
             self.form.setValue(state)
+        self._last = state
         self.fit = fit_layers(layers, None if self.model is None else self.model.info, state)
         self.selected = select_models(self.models, self.fit, self._channels(), state.ensemble)
         if self.selected.problem and not self.fit.problem:
@@ -317,7 +324,10 @@ class StainDock(QWidget):  # type: ignore[misc]
             self.fit = replace(self.fit, match=None, problem=found.problem)
         elif found.estimate is not None:
             offered = self.form.offer.isVisible() and self.value().painting.resample
-            self.panel.check.setText(model_card.preflight(found.estimate, offered))
+            lines = [model_card.preflight(found.estimate, offered)]
+            if self.model is not None and self.fit.source is not None:
+                lines.append(model_card.missing_sizes(self.model.info, self.fit.source.stack))
+            self.panel.check.setText("<br>ⓘ ".join(line for line in lines if line))
         self._enable()
 
     def _channels(self) -> tuple[int, ...] | None:

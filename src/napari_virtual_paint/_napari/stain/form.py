@@ -78,7 +78,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
 
     def setValue(self, keys: Sequence[str]) -> None:  # noqa: N802 - Qt's own way of naming
         """Show these, without a signal."""
-        if tuple(keys) == self.value() and len(keys) == len(self._rows):
+        if tuple(keys) == self.value():  # a row without a model stays until one is chosen
             return
         for line, _ in self._rows:
             line.hide()
@@ -92,10 +92,9 @@ class MoreModels(QWidget):  # type: ignore[misc]
         if (list(models), first) == (self._models, self._first):
             return
         self._models, self._first = list(models), first
-        keys = self.value()
         for _, box in self._rows:
             self._fill(box, str(box.currentData() or ""))
-        self.add.setEnabled(len(models) > 1 + len(keys))
+        self._enable_add()
 
     def setShared(self, stains: Sequence[str]) -> None:  # noqa: N802
         """Offer to combine these stains, which several of the models make."""
@@ -103,15 +102,16 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self.combine.setVisible(bool(stains))
 
     def _added(self) -> None:
-        taken = {self._first, *self.value()}
-        free = next((key for key, _, _ in self._models if key not in taken), "")
-        if free:
-            self._row(free)
-            self._rows_changed()
+        self._row("")
+        self._enable_add()
 
     def _rows_changed(self) -> None:
-        self.add.setEnabled(len(self._models) > 1 + len(self._rows))
+        self._enable_add()
         self.valueChanged.emit()
+
+    def _enable_add(self) -> None:
+        """Offer a further row while there are models left, and none waits to be chosen."""
+        self.add.setEnabled(len(self._models) > 1 + len(self._rows) and len(self.value()) == len(self._rows))
 
     def _row(self, key: str) -> None:
         line = QWidget()
@@ -119,7 +119,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         box = combo("A further model; its stains become layers too")
         self._fill(box, key)
-        box.currentIndexChanged.connect(self.valueChanged)
+        box.currentIndexChanged.connect(self._rows_changed)
         away = QToolButton()
         away.setText("✕")
         away.setToolTip("Take this model away")
@@ -130,7 +130,8 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self._rows.append((line, box))
 
     def _fill(self, box: QComboBox, key: str) -> None:
-        set_choices(box, [each for each in self._models if each[0] != self._first or each[0] == key], key)
+        offered = [each for each in self._models if each[0] != self._first or each[0] == key]
+        set_choices(box, [("", "choose a model…", "Paints nothing until a model is chosen"), *offered], key)
 
     def _remove(self, line: QWidget) -> None:
         self._rows = [row for row in self._rows if row[0] is not line]
@@ -148,8 +149,8 @@ LABELS: dict[str, dict[str, str]] = {
     "normalize": {"frame": "Each time point", "series": "The whole series"},
 }
 """Setting of a painting -> its values, and the text that the form shows for each."""
-AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))
-KEEPS = ((True, "Leaves what is painted"), (False, "Removes the layers"))
+AGAINS = (("replace", "Replace layers"), ("add", "Add new layers"))
+KEEPS = ((True, "Keep partial result"), (False, "Remove the layers"))
 AXES = ((None, "From the layer"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
         ("TZYX", "time, z, y, x"), ("TCYX", "time, channel, y, x"), ("CZYX", "channel, z, y, x"), ("ZCYX", "z, channel, y, x"))  # fmt: skip
 
@@ -327,21 +328,22 @@ class StainForm(BoundForm[StainState]):
         form = QFormLayout(inner)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for label, widget in (
             ("Precision", self.precision),
             ("Blend", self.blend),
             ("Tile", self.tile),
-            ("Turns", self.tta),
+            ("Test-time augmentation", self.tta),
             ("Merge by", self.merge),
             (self.normalize_label, self.normalize),
             ("Axes", self.axes),
-            ("Again", self.again),
-            ("Cancel", self.keep),
+            ("When painting again", self.again),
+            ("After cancel", self.keep),
         ):
             form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
-        self.advanced.setToolTip("Precision, blending, turns, axes, and what happens to the layers")
+        self.advanced.setToolTip("Precision, blending, test-time augmentation, axes, and what happens to the layers")
 
 
 def _forget_channels(before: StainState, after: StainState) -> StainState:

@@ -13,6 +13,7 @@ from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
+from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
@@ -115,10 +116,12 @@ def paintable(viewer: Any) -> list[Any]:
 def likely(viewer: Any) -> tuple[str, ...]:
     """Return the names of the layers that are most likely to be painted from.
 
-    The selected transmitted-light layers, else all of those that came from where the first one did; else the active layer, else the first.
+    The selected transmitted-light layers, else all of those that came from where the first one did; else the active layer, else the first,
+    of those whose names don't say that they are a stain.
     """
     offered = paintable(viewer)
-    transmitted = [layer for layer in offered if is_transmitted(layer.name)]
+    transmitted = [layer for layer in offered if light_of(layer.name) in UNSTAINED]
+    transmitted = transmitted or [layer for layer in offered if is_transmitted(layer.name)]
     chosen = [layer for layer in transmitted if layer in viewer.layers.selection]
     if not chosen and transmitted:
         first = transmitted[0]
@@ -129,8 +132,14 @@ def likely(viewer: Any) -> tuple[str, ...]:
         chosen = []
     if not chosen and offered:
         active = viewer.layers.selection.active
-        chosen = [active if active in offered else offered[0]]
+        unstained = [layer for layer in offered if light_of(layer.name) != "fluorescence"] or offered
+        chosen = [active if active in unstained else unstained[0]]
     return tuple(layer.name for layer in chosen)
+
+
+def unstained(names: Sequence[str]) -> bool:
+    """Return whether the names of layers are those of transmitted light alone."""
+    return bool(names) and all(light_of(name) in UNSTAINED or is_transmitted(name) for name in names)
 
 
 def alike(one: Any, other: Any) -> bool:
