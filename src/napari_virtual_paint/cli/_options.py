@@ -167,6 +167,7 @@ def add_plate(parser: Parser) -> None:
     parser.add_argument("--plate", dest="plate_name", metavar="NAME", help="which plate, where PLATE holds several")
     parser.add_argument("--layout", metavar="NAME", help="how the plate is stored, such as opera-phenix (default: recognized)")
     parser.add_argument("--pattern", help="what the images' names mean, such as '{well}_{field}_{channel}_{z}'")
+    add_axes(parser)
     parser.add_argument("--plate-map", type=Path, metavar="CSV", help="table of the wells' contents (well, treatment, dose ...)")
     parser.add_argument(
         "--names", type=split_list, metavar="A,B", help="names of the plate's channels, in its order, such as 'Brightfield,DNA'"
@@ -178,7 +179,13 @@ def open_plate(args: argparse.Namespace) -> Plate:
     from napari_virtual_paint.plates import opening
 
     return opening.open_plate(
-        args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.names, plate=args.plate_name
+        args.plate,
+        pattern=args.pattern,
+        layout=args.layout,
+        plate_map=args.plate_map,
+        channels=args.names,
+        plate=args.plate_name,
+        axes=args.axes,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._options import add_axes, add_json
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
 from napari_virtual_paint.cli.cells_evaluate import summary
 
@@ -23,6 +23,7 @@ def add_parser(subparsers: Any) -> None:
         "stopped or killed, the same command goes on.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="configuration: data, model and output; see docs/cells-models.md")
+    add_axes(parser)
     add_json(parser)
     parser.set_defaults(func=run)
 
@@ -34,11 +35,14 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     config = load_config(args.config)
-    command = shlex.join(["virtual-paint", "cells", "train", args.config.as_posix()])
+    command = ["virtual-paint", "cells", "train", args.config.as_posix()]
+    if args.axes is not None:
+        config = config.model_copy(update={"data": config.data.changed(axes=args.axes)})
+        command += ["--axes", args.axes]
     path = found = None
     try:
         with ProgressBar("Training") as progress:
-            for item in train(config, command):
+            for item in train(config, shlex.join(command)):
                 if isinstance(item, tuple):
                     path, found = item
                 else:

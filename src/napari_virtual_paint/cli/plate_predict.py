@@ -108,6 +108,7 @@ def follow(steps: Generator[PlateProgress, None, PlateSummary], words: str) -> P
     failures = kept = 0
     total: float = 0
     begun = False
+    said: set[str] = set()
     progress = ProgressBar(words)
 
     def show(step: PlateProgress) -> None:
@@ -117,6 +118,9 @@ def follow(steps: Generator[PlateProgress, None, PlateSummary], words: str) -> P
         if step.state == "failed":
             failures += 1
             message = f"{step.field} failed: {step.row.get('reason', '')}" if failures <= MOST_FAILURES else ""
+        new = [note for note in step.row.get("file_notes", ()) if note not in said and len(said) < MOST_FAILURES]
+        said.update(new)
+        message = " ".join(filter(None, (message, *(f"{step.row.get('file')}: {note}" for note in new))))
         begun = begun or step.state in ("done", "failed")
         if begun or message:  # the time left is that of whole fields, without the start of processes
             progress.update(step.done, step.total, message)

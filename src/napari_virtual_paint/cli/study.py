@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
-from napari_virtual_paint.cli._options import add_json, add_scheduler, add_workers
+from napari_virtual_paint.cli._options import add_axes, add_json, add_scheduler, add_workers, axes_of_two
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, table
 from napari_virtual_paint.runtime.generators import run_to_end
 
@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="only print what would be trained and tested, on how many images")
     action.add_argument("--schema", action="store_true", help="only print the JSON schema of CONFIG.yaml, for editors")
+    add_axes(parser, roles="INPUT,TARGET")
     add_json(parser)
 
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise InputError(f"{args.workers} processes can't work; give 1 or more.")
     config = load_study(args.config)
+    if args.axes is not None:
+        config = config.with_axes(*axes_of_two(args))
     if args.check:
         return _check(config, args)
     from napari_virtual_paint.study.run import study

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
-from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._options import add_axes, add_json, axes_of_two
 from napari_virtual_paint.cli._output import SPARSE_SECONDS, ProgressBar, print_result
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -41,6 +41,14 @@ def add_parser(subparsers: Any) -> None:
     action.add_argument("--estimate", action="store_true", help="only time a few steps and print how long the training would take here")
     action.add_argument("--watch", action="store_true", help="only print the state of the run of CONFIG.yaml, on whatever machine it is")
     action.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="only send a command to the run of CONFIG.yaml")
+    add_axes(parser, roles="INPUT,TARGET")
+    parser.add_argument(
+        "--plate",
+        dest="plate_names",
+        action="append",
+        metavar="NAME",
+        help="which plate, where data.plate holds several; give it again for further ones",
+    )
     add_json(parser)
     # From the Train dock, for layers that are not saved yet: number of channels, stains and pixels.
     parser.add_argument("--shape", metavar="CHANNELS,STAINS,PIXELS", help=argparse.SUPPRESS)
@@ -54,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("Give the configuration, as in: virtual-paint train CONFIG.yaml; --recipes lists what one can start from.")
     from napari_virtual_paint.training import load_config
 
-    config = load_config(args.config)
+    config = with_options(load_config(args.config), args)
     if args.check:
         return _check(config, args)
     if args.estimate:
@@ -62,6 +70,29 @@ def run(args: argparse.Namespace) -> int:
     if args.watch or args.tell:
         return _watch(config, args)
     return _train(config, args)
+
+
+def with_options(config: TrainConfig, args: argparse.Namespace) -> TrainConfig:
+    """Return a configuration with what ``--axes`` and ``--plate`` say, which go before the file.
+
+    Raises `InputError` if they don't fit its data.
+    """
+    data = config.data
+    if args.axes is not None:
+        own, stains = axes_of_two(args)
+        data = data.changed(input_axes=own or data.input_axes, target_axes=stains or data.target_axes)
+    if args.plate_names:
+        if data.plate is None:
+            raise InputError("--plate names plates of data.plate, which the configuration does not have; leave it out.")
+        data = data.changed(plate=data.plate.changed(plate=args.plate_names))
+    return config if data is config.data else config.model_copy(update={"data": data})
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Return the command that trains, for the package's card."""
+    given = [] if args.axes is None else ["--axes", args.axes]
+    given += [word for name in args.plate_names or () for word in ("--plate", name)]
+    return shlex.join(["virtual-paint", "train", args.config.as_posix(), *given])
 
 
 def _train(config: TrainConfig, args: argparse.Namespace) -> int:
@@ -72,7 +103,7 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> int:
     start = time.perf_counter()
     draw = TrainingBar() if sys.stderr.isatty() else TrainingLines()
     try:
-        path = train(config, draw, shlex.join(["virtual-paint", "train", args.config.as_posix()]))
+        path = train(config, draw, command_of(args))
     except Cancelled as stopped:
         draw.close()
         print(f"virtual-paint: {stopped}", file=sys.stderr)

@@ -39,8 +39,11 @@ from napari_virtual_paint.plates.layouts.index_search import (
     list_folder,
     plates_in,
 )
+from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
+from napari_virtual_paint.plates.layouts.plane_reader import FileFields
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.plate_map import with_map
+from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import as_read_errors
@@ -76,6 +79,7 @@ def open_plate(
     plate_map: str | os.PathLike[str] | None = None,
     channels: ChannelNames = None,
     plate: str | None = None,
+    axes: str | None = None,
 ) -> Plate:
     """Open a plate; its metadata is read, none of its pixels.
 
@@ -94,6 +98,8 @@ def open_plate(
         New names of the channels, in the source's order or by the source's name of each; None keeps the source's names.
     plate
         Which plate, where the path holds several: its name, or that of its folder or of the file that lists its images.
+    axes
+        What the axes of the array in each image file are, where the files state none (see `reading.read`).
 
     Returns
     -------
@@ -106,10 +112,11 @@ def open_plate(
     ReadError
         If the source is missing, damaged or no plate.
     InputError
-        If a setting does not fit the source, or (`SeveralPlatesError`) it holds several plates and none is named.
+        If a setting does not fit the source, the axes are no axes, or (`SeveralPlatesError`) it holds several plates and none is named.
     """
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
+    letters = None if axes is None else parse_axes(axes)
     request = OpenRequest(Path(path).expanduser().absolute(), pattern, channels, plate)
     with as_read_errors(request.path), _garbage_collection_paused(), each_folder_listed_once():
         _check_exists(request.path)
@@ -118,11 +125,20 @@ def open_plate(
             request, name = _found(request)
         opened: Plate = LAYOUTS[name].open_layout(request)
     opened = replace(opened, layout=name)
+    if letters is not None:
+        opened = with_axes(opened, letters)
     if plate is not None and request.plate is not None:
         own = (opened.name, request.path.name, request.path.stem)
         if plate.strip().casefold() not in map(str.casefold, own):
             raise InputError(f"{path}: it holds the plate {opened.name}, none called {plate!r}; leave the name out.")
     return opened if plate_map is None else with_map(opened, plate_map)
+
+
+def with_axes(plate: Plate, axes: str) -> Plate:
+    """Return a plate whose images are read with the letters of axes (see `axes.parse_axes`) that a user gives."""
+    reader = plate.reader
+    assert isinstance(reader, FileFields | ZarrFields)  # the readers of all layouts
+    return replace(plate, axes=axes, reader=replace(reader, axes=axes))
 
 
 def is_plate(path: str | os.PathLike[str]) -> bool:

@@ -68,6 +68,7 @@ class Plate:
     painted: Mapping[Field, tuple[Field, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``)."""
     part: str = ""  # its name in the source, where that is a table of several plates
+    axes: str = ""  # what the user said the axes of its images' arrays are; empty if nothing was said
     notes: tuple[str, ...] = ()  # notes for the user on how it was opened, one sentence each
 
     def __post_init__(self) -> None:

@@ -64,6 +64,27 @@ def printable_json(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def notes_of_files(found: Iterable[tuple[str, str]], most: int = 8) -> list[str]:
+    """Return each distinct note once, with the first file that has it and the number of the others.
+
+    Parameters
+    ----------
+    found
+        Files and their notes, a sentence each.
+    most
+        Notes to return; of further ones only their number.
+    """
+    files: dict[str, dict[str, None]] = {}
+    for file, note in found:
+        files.setdefault(note, {})[file] = None
+    lines = []
+    for note, own in list(files.items())[:most]:
+        others = len(own) - 1
+        lines.append(f"{next(iter(own))}{f' and {others} other file' if others else ''}{'s' * (others > 1)}: {note}")
+    left = len(files) - len(lines)
+    return [*lines, f"{left} further notes on files are not shown."] if left else lines
+
+
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], lineterminator: str = "\n", *, for_people: bool = False) -> str:
     """Return rows as CSV with a header; values that a row lacks are empty, other keys are left out.
 

@@ -198,6 +198,17 @@ class StudyConfig(ConfigSection):
         }
         return TrainConfig.model_validate(values)
 
+    def with_axes(self, inputs: str | None, targets: str | None) -> StudyConfig:
+        """Return the study with the axes of its inputs' and targets' arrays, in every domain; None keeps what the file says.
+
+        Raises `InputError` if they are no axes, or a domain has no files.
+        """
+        domains = {
+            name: own.changed(input_axes=inputs or own.input_axes, target_axes=targets or own.target_axes)
+            for name, own in self.domains.items()
+        }
+        return self.model_copy(update={"domains": domains})
+
     def fixed_settings(self) -> dict[str, Any]:
         """Return what must stay unchanged for the units of a study to belong together, section by section, as plain values.
 

@@ -164,6 +164,19 @@ def test_one_of_several_plates(tmp_path: Path) -> None:
     assert found.path == str(tmp_path / "first")
 
 
+def test_axes_of_a_plate(tmp_path: Path) -> None:
+    (tmp_path / "plate").mkdir()
+    pixels = np.arange(6 * 7 * 2, dtype=np.uint16).reshape(6, 7, 2)
+    for well in ("A01", "A02"):
+        tifffile.imwrite(tmp_path / "plate" / f"{well}_s1_w1.tif", pixels, photometric="minisblack")
+    opened = open_source(tmp_path / "plate", axes="YXZ")
+    assert opened.kind == "plate"
+    np.testing.assert_array_equal(np.asarray(opened.images.read("A01/1").data), np.moveaxis(pixels, -1, 0)[None, None])
+    stated = open_source(plate(tmp_path / "p.zarr", 1), axes="TYX")
+    with pytest.raises(ReadError, match="contradicts TYX"):
+        stated.images.read("A01/0")
+
+
 def test_painted_fields_in_a_folder_stay_files(tmp_path: Path) -> None:
     for name in ("A01_0", "A02_0", "A02_1"):
         write(Stack(np.zeros((1, 2, 1, 8, 8), np.uint16), ("DNA", "ER")), tmp_path / f"{name}.ome.tif")

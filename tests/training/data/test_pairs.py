@@ -89,6 +89,32 @@ def test_wells_fields_and_channels_of_several_plates_are_chosen(plate: Path) -> 
         find(config(data={"plate": [plate, plate]}).data)
 
 
+def test_plates_of_one_table_are_chosen_by_name(plate: Path) -> None:
+    rows = [
+        f"{plate.name}/{well}_1_{channel}.tif,{name},{well},{channel}"
+        for name, well in (("P1", "A01"), ("P2", "B01"))
+        for channel in CHANNELS
+    ]
+    table = plate.parent / "plates.csv"
+    table.write_text("\n".join(["file,plate,well,channel", *rows]))
+
+    def found(**values: Any) -> list[str]:
+        return [source.name for source in find(config(data={"plate": {"path": table, **values}}).data)]
+
+    with pytest.raises(InputError, match=r"holds 2 plates \(P1, P2\)"):
+        found()
+    assert found(plate="P2") == ["B01/0"]
+    assert found(plate=["P2", "P1"]) == ["P2/B01/0", "P1/A01/0"]
+    with pytest.raises(InputError, match=r"none called 'P3'"):
+        found(plate="P3")
+    with pytest.raises(InputError, match=r"lists the plate P1 twice"):
+        found(plate=["P1", "P1"])
+    both = config(data={"plate": {"path": table, "plate": ["P1", "P2"]}}, split={"by": "plate", "validation": ["P2"]})
+    data = load(both)
+    np.testing.assert_allclose(data.holding("validation")[0].y[0], (noise(21)[1] - noise(21)[1].mean()) / noise(21)[1].std(), atol=1e-4)
+    assert both.fingerprint() != config(data={"plate": {"path": table}}, split={"by": "plate", "validation": ["P2"]}).fingerprint()
+
+
 def test_images_that_hold_both_are_told_apart(images: Path) -> None:
     data = load(config(data={"folder": images, "image": "*.ome.tif"}))
     assert [pair.name for pair in data.pairs] == ["a", "b", "c", "d"]

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.samples import TREATMENTS
+from napari_virtual_paint.training.config.data import Axes
 from napari_virtual_paint.training.config.yaml_errors import (
     Betas,
     CardConfig,
@@ -69,6 +70,8 @@ class CellData(ConfigSection):
     simulate: SimulatedWells | None = None
     images: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Files or patterns, relative to the configuration's folder. Each file is one montage or well of the split."""
+    axes: Axes | None = None
+    """What the axes of the images' arrays are, in their order, where their files state none: letters of TCZYX, such as ``YXC``."""
     table: Path | None = None
     """Table of the cells of `images` (column Metadata_FileName); without one, the images are segmented and measured."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -86,6 +89,8 @@ class CellData(ConfigSection):
             raise ValueError("give one of simulate and images")
         if self.table is not None and self.images is None:
             raise ValueError("table needs images, the files that it was measured on")
+        if self.axes is not None and self.images is None:
+            raise ValueError("axes are for images; simulated wells state theirs")
         return self
 
 
@@ -207,7 +212,10 @@ class CellTrainConfig(CardConfig):
 
     def data_fingerprint(self) -> str:
         """Return a digest of all settings that affect the measured cells."""
-        return _digest(self.data.model_dump(mode="json"))
+        values = self.data.model_dump(mode="json")
+        if values["axes"] is None:  # a field added later and left at its default keeps the fingerprint of earlier runs
+            values.pop("axes")
+        return _digest(values)
 
 
 def _digest(values: object) -> str:

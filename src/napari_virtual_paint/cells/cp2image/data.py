@@ -147,14 +147,16 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.Data
         raise InputError(f"{', '.join(data.images)}: no file matches (data.images).")
     path = data.table
     if path is None:
-        measured = yield from measure_files(images, nuclei=data.nuclei, channels=data.channels)
+        measured = yield from measure_files(images, nuclei=data.nuclei, channels=data.channels, axes=data.axes)
         make_folder(folder)
         path = folder / "measured.parquet"
         with updating(path) as temporary:
             measured.to_parquet(temporary)
     table = open_table(path)
-    for item in cut_crops(table, images, data.channels, data.size):
+    for item in cut_crops(table, images, data.channels, data.size, axes=data.axes):
         if isinstance(item, Pairs):
+            if data.table is not None:  # else they were said while the images were measured
+                yield Progress(len(images), len(images), " ".join(item.notes))
             integers = bool((item.crops == np.rint(item.crops)).all() and item.crops.max() < 2**16)
             yield table.frame([*table.metadata, *table.features], item.rows), item.crops.astype(np.uint16) if integers else item.crops
 

@@ -16,6 +16,7 @@ from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import notes_of_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,8 @@ def cut_crops(
         If the table lacks a column, or no image is in the table.
     """
     frame = locations(table)
-    notes = []
+    notes: list[str] = []
+    file_notes: list[tuple[str, str]] = []
     placed = np.isfinite(frame[["y", "x"]].to_numpy()).all(axis=1)
     if not placed.all():
         notes.append(f"{int((~placed).sum())} cells have no nucleus and are left out.")
@@ -100,11 +102,12 @@ def cut_crops(
         own = (frame["file"] == name).to_numpy()
         rows = frame[own]
         stack = read(image.path, axes=axes)
-        notes += [note for note in stack.notes if note not in notes]
+        file_notes += [(str(image.path), note) for note in stack.notes]
         planes, _ = planes_of(stack.compute(), str(image.path), list(channels))
         tile = int(rows["tile"].iloc[0]) if np.isfinite(rows["tile"].iloc[0]) else None
         crops[own] = crop(planes, rows[["y", "x"]].to_numpy(), size, tile)
         yield Progress(number, len(files))
+    notes += notes_of_files(file_notes)
     yield Pairs(frame.index.to_numpy(np.int64), crops, frame["file"].to_numpy(object), tuple(notes))
 
 

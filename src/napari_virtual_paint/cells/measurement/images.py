@@ -215,6 +215,7 @@ def measure_files(
         yield Progress(0, len(images), note)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
     tables = []
+    said: set[str] = set()  # each note of a reader is said once, with the first image that has it
     for number, image in enumerate(images, start=1):
         label_file = _label_file(image, labels)
         table = None if checkpoint is None else checkpoint.read(image.path, label_file)
@@ -223,7 +224,8 @@ def measure_files(
         if table is None:
             stack = read(image.path, axes=axes).compute()
             planes, names = planes_of(stack, str(image.path), channels)
-            notes = stack.notes
+            notes = tuple(f"{image.path}: {note}" for note in stack.notes if note not in said)
+            said.update(stack.notes)
             side = find_tile(planes) if tile is None else tile
             found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
             steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)

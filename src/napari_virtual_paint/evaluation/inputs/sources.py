@@ -122,7 +122,7 @@ def open_source(path: str | os.PathLike[str], plate: str | None = None, axes: st
     ReadError
         If there is nothing readable.
     InputError
-        If axes are given for a plate of a microscope, whose layout says what they are.
+        If the axes are no axes.
     """
     axes = None if axes is None else parse_axes(axes)
     place = Path(path).expanduser().absolute()
@@ -131,27 +131,20 @@ def open_source(path: str | os.PathLike[str], plate: str | None = None, axes: st
     if place.is_dir() and not is_zarr(place) and holds_painted_fields(place):
         return _of_folder(place, axes)
     if is_plate(place) or (place.is_file() and place.suffix.lower() in TABLES) or not place.exists():
-        _no_axes(place, axes)
-        return of_plate(_with_map_beside(_open_one(place, plate)))
+        return of_plate(_with_map_beside(_open_one(place, plate, axes)))
     if place.is_dir() and not is_zarr(place):
         return _of_folder(place, axes)
     return _of_file(place, axes)
 
 
-def _no_axes(place: Path, axes: str | None) -> None:
-    """Raise an `InputError` if axes are given for a plate."""
-    if axes is not None:
-        raise InputError(f"{place}: it is a plate, whose images state what their axes are; leave --axes out for it.")
-
-
-def _open_one(place: Path, plate: str | None) -> Plate:
+def _open_one(place: Path, plate: str | None, axes: str | None) -> Plate:
     """Return the plate at a path; the one of a name, where there are several."""
     try:
-        return open_plate(place)
+        return open_plate(place, axes=axes)
     except SeveralPlatesError:
         if plate is None:
             raise
-        return open_plate(place, plate=plate)
+        return open_plate(place, plate=plate, axes=axes)
 
 
 def open_predictions(
@@ -174,7 +167,7 @@ def open_predictions(
     """
     place = Path(path).expanduser().absolute()
     if place == Path(truth).expanduser().absolute() and place.is_dir() and is_plate(place):
-        opened = _open_one(place, plate)
+        opened = _open_one(place, plate, axes)
         if opened.painted:
             found = _painted(opened)
             return {name: next(iter(found.values()))} if name and len(found) == 1 else found
@@ -282,8 +275,7 @@ def _of_folder(path: Path, axes: str | None) -> EvaluationSource:
     """Return a folder of fields, or of files that form one field."""
     found = fields_in(path)
     if found.by_names:
-        _no_axes(path, axes)
-        return of_plate(_with_map_beside(open_plate(path, layout="pattern")))
+        return of_plate(_with_map_beside(open_plate(path, layout="pattern", axes=axes)))
     if found.places:
         plate = Plate(path.name, str(path), "files", tuple(found.places), PlaceFiles(str(path), found.places, axes))
         return of_plate(_with_map_beside(plate))

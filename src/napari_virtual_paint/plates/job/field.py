@@ -261,7 +261,9 @@ class Painter:
                 "model": report.model,
                 "version": report.version,
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "notes": list(dict.fromkeys((*report.notes, *notes))),
+                "notes": list(dict.fromkeys((*loaded.stack.notes, *report.notes, *notes))),
+                "file": loaded.stack.source or "",
+                "file_notes": list(loaded.stack.notes),
             }
             save_row(self.request.folder, row)
         except Exception as error:

@@ -50,6 +50,8 @@ class PlateJob:
     """Versions that the last bits depend on."""
     part: str = ""
     """Name of the plate in its source, where that is a table of several plates."""
+    axes: str = ""
+    """What the user said the axes of the plate's images are; empty if nothing was said."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -70,8 +72,9 @@ class PlateJob:
         """
         if values.get("form") != FORM:
             raise ValueError(f"form {values.get('form')!r} is not known")
-        known = {each.name: values[each.name] for each in fields(cls) if each.name != "part"}
-        known["part"] = str(values.get("part", ""))  # jobs of version 0.1 have none
+        later = ("part", "axes")  # jobs of version 0.1 have none of these
+        known = {each.name: values[each.name] for each in fields(cls) if each.name not in later}
+        known |= {name: str(values.get(name, "")) for name in later}
         known |= {name: _settings(known[name]) for name in ("asked", "settings")}
         return cls(**{**known, "stains": tuple(known["stains"])})
 
@@ -83,7 +86,7 @@ class PlateJob:
         if (self.model, self.version, self.digest) != (other.model, other.version, other.digest):
             changed = other.model if self.model != other.model else f"{other.model} {other.version} with other weights or description"
             return f"the model was {self.model} {self.version} and is now {changed}"
-        for name in ("kind", "layout") if self.kind == "in-place" else ("kind", "plate", "part", "layout"):
+        for name in ("kind", "layout", "axes") if self.kind == "in-place" else ("kind", "plate", "part", "layout", "axes"):
             if getattr(self, name) != getattr(other, name):
                 return f"the {_WORDS[name]} was {getattr(self, name) or 'none'} and is now {getattr(other, name) or 'none'}"
         for each in fields(PaintSettings):
@@ -93,7 +96,13 @@ class PlateJob:
         return ""
 
 
-_WORDS = {"kind": "kind of output", "plate": "plate", "part": "plate in its table", "layout": "plate's layout"}
+_WORDS = {
+    "kind": "kind of output",
+    "plate": "plate",
+    "part": "plate in its table",
+    "layout": "plate's layout",
+    "axes": "order of its images' axes",
+}
 
 
 def _text(value: Any) -> str:
@@ -157,6 +166,7 @@ def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind
         asked=settings,
         settings=steady,
         part=plate.part,
+        axes=plate.axes,
     )
 
 

@@ -29,6 +29,7 @@ class ZarrFields:
     source: str  # the plate's folder
     images: Mapping[Field, str]  # field -> path of its image, relative to the plate
     channels: tuple[str, ...] | None = None  # the user's names of the channels; None keeps those of the images
+    axes: str | None = None  # what the user says the axes of each image are; it must agree with what the image states
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in the store.
@@ -37,7 +38,7 @@ class ZarrFields:
         """
         if field not in self.images:
             raise ReadError(self.source, f"it has no field {field}")
-        stack = read_file(Path(self.source, self.images[field]))
+        stack = read_file(Path(self.source, self.images[field]), axes=self.axes)
         if self.channels is None:
             return stack
         if len(self.channels) != stack.shape[1]:

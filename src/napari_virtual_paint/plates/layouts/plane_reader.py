@@ -33,6 +33,7 @@ class FileFields:
     locate: Callable[[str, str], Place] = Path
     """Returns the path or URL of a file, or of a part of one, from folder and name, where joining them is not enough."""
     calibration: Callable[[Path], PixelSize] | None = None  # returns the pixel size of a file where `reading` does not find it
+    axes: str | None = None  # what the user says the axes of each file's array are
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.
@@ -50,7 +51,7 @@ class FileFields:
             (t, str(c) if expected else "", z): self.locate(self.folder, file) for t, c, z, file in planes
         }
         first = files[min(files, key=lambda position: tuple(map(natural, position)))]
-        stack = join_files(files, first)
+        stack = join_files(files, first, self.axes)
         size = self.pixel_size if stack.shape[2] > 1 else self.pixel_size._replace(z=None)
         own = stack.pixel_size
         if self.calibration is not None and isinstance(first, Path):

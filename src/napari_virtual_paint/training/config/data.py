@@ -113,6 +113,8 @@ class Plates(ConfigSection):
 
     path: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
     """The plates, as `virtual-paint plate info` takes them; relative to the configuration's own folder."""
+    plate: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more, json_schema_input_type=Name | tuple[Name, ...])] = ()
+    """Which plates, by name, where a path holds several: any number from one path, else one for all paths or one for each."""
     wells: str | None = None
     """Wells to take, such as ``A1:B12,C3``; all by default."""
     fields: tuple[Name, ...] | None = None
@@ -128,9 +130,18 @@ class Plates(ConfigSection):
 
     @model_validator(mode="after")
     def _maps(self) -> Plates:
-        if len(self.plate_map) not in (0, 1, len(self.path)):
+        if len(self.plate_map) not in (0, 1, max(len(self.path), len(self.plate))):
             raise ValueError("give one plate_map for all plates, or one for each")
+        if len(self.path) > 1 and len(self.plate) not in (0, 1, len(self.path)):
+            raise ValueError("give one plate's name for all paths, or one for each")
         return self
+
+    def places(self) -> list[tuple[str, str | None, str | None]]:
+        """Return path, name (None for the only plate there) and plate map (None for none) of each plate."""
+        count = max(len(self.path), len(self.plate))
+        paths = self.path * count if len(self.path) == 1 else self.path
+        names, maps = (each * count if len(each) == 1 else each or (None,) * count for each in (self.plate, self.plate_map))
+        return list(zip(paths, names, maps, strict=True))
 
 
 class Between(ConfigSection):
@@ -239,8 +250,10 @@ class Data(ConfigSection):
             raise ValueError("input and target must both hold one * (or one **, for folders in folders) or none")
         if self.image is not None and len(STAR.findall(self.image)) != 1:
             raise ValueError("image must hold one * (or one **, for folders in folders)")
-        if (self.input_axes or self.target_axes) and self.folder is None and self.csv is None:
-            raise ValueError("input_axes and target_axes are for files; plates and simulated fields state theirs")
+        if (self.input_axes or self.target_axes) and self.simulate is not None:
+            raise ValueError("input_axes and target_axes are for files; simulated fields state theirs")
+        if self.target_axes not in (None, self.input_axes) and (self.image is not None or self.plate is not None):
+            raise ValueError("one image holds input and target, so give input_axes alone")
         if self.tiles is not None and self.resample is not None:
             raise ValueError("tiles can't be resampled: their places would be of no whole size")
         return self
@@ -271,7 +284,8 @@ class Data(ConfigSection):
         """Return the settings that affect the weights, as plain values; the location of data, checks and storage do not."""
         values = self.model_dump(mode="json", exclude={"folder", "csv", "memory"})
         if self.plate is not None:
-            values["plate"] = {key: value for key, value in values["plate"].items() if key not in ("path", "plate_map")}
+            left_out = ("path", "plate_map", *(() if self.plate.plate else ("plate",)))
+            values["plate"] = {key: value for key, value in values["plate"].items() if key not in left_out}
         if self.checks != "leave_out":
             values.pop("checks")
         if self.simulate is not None and self.simulate.cell_type == STANDARD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,6 +27,18 @@ class ConfigSection(BaseModel):
     """Base of every section of a configuration: frozen, unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+    def changed(self, **values: Any) -> Self:
+        """Return a copy with other values in some fields, as if the file had them.
+
+        Raises `InputError` if one of them is wrong, or does not go with the rest.
+        """
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        try:
+            return type(self).model_validate(given | values)
+        except ValidationError as error:
+            faults = (_explanation(item["type"], item["msg"], item.get("input")) for item in error.errors(include_url=False))
+            raise InputError(f"{', '.join(values)}: {'; '.join(faults)}.") from None
 
 
 class CardConfig(ConfigSection):

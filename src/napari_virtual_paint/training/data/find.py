@@ -32,7 +32,7 @@ def _listed(data: Data) -> list[PairSource]:
     if data.simulate is not None:
         return _simulated(data.simulate)
     if data.plate is not None:
-        return from_plates(data.plate)
+        return from_plates(data.plate, data.input_axes)
 
     sources = from_csv(data.csv) if data.csv is not None else from_folder(data)
     sources = [replace(source, axes=(data.input_axes, data.target_axes)) for source in sources]
@@ -102,8 +102,13 @@ def _simulated(settings: Simulated) -> list[PairSource]:
     return sources
 
 
-def from_plates(settings: Plates) -> list[PairSource]:
+def from_plates(settings: Plates, axes: str | None = None) -> list[PairSource]:
     """List the fields of plates, plate by plate, by row and column; no pixel is read.
+
+    Parameters
+    ----------
+    axes
+        What the axes of the images' arrays are, where their files state none.
 
     Raises
     ------
@@ -112,35 +117,36 @@ def from_plates(settings: Plates) -> list[PairSource]:
     InputError
         If a setting does not fit a plate.
     """
-    plates = [_opened(settings, index) for index in range(len(settings.path))]
+    plates = [_opened(settings, axes, *place) for place in settings.places()]
     counts = Counter(plate.name for plate in plates)
-    twice = next((plate.source for plate in plates if sum(other.source == plate.source for other in plates) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice}: data.plate lists this plate twice.")
+    (source, part), times = Counter((plate.source, plate.part) for plate in plates).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{source}: data.plate lists {f'the plate {part}' if part else 'this plate'} twice.")
     sources = []
     for plate in plates:
-        name = plate.name if counts[plate.name] == 1 else plate.source
+        name = plate.name if counts[plate.name] == 1 else f"{plate.source}/{plate.part}".rstrip("/")
         prefix = f"{name}/" if len(plates) > 1 else ""
         for field in plate.fields:
             known = {
                 column.casefold(): str(value) for column, value in plate.metadata.get(field.well, {}).items() if value not in (None, "")
             }
             metadata = {**known, "plate": name, "well": field.well}
-            label = f"{plate.source}: field {field.key}"
+            label = f"{plate.source}: field {field.key}{f' of {plate.part}' if plate.part else ''}"
             sources.append(PairSource(prefix + field.key, label, label, place=(plate.reader, field), metadata=metadata))
     return sources
 
 
-def _opened(settings: Plates, index: int) -> Plate:
+def _opened(settings: Plates, axes: str | None, path: str, name: str | None, plate_map: str | None) -> Plate:
     """Open one of the plates and select the wanted fields."""
-    maps = settings.plate_map
     names = settings.names
     plate = open_plate(
-        settings.path[index],
+        path,
         pattern=settings.pattern,
         layout=settings.layout,
-        plate_map=maps[index if len(maps) > 1 else 0] if maps else None,
+        plate_map=plate_map,
         channels=list(names) if isinstance(names, tuple) else names,
+        plate=name,
+        axes=axes,
     )
     return plate.select(settings.wells, settings.fields)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import notes_of_files
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -156,6 +157,7 @@ def reading(
     first: TrainingData | None = None
     refused: VirtualPaintError | None = None  # the first error, at which a training without checks stops
     notes: Counter[str] = Counter()
+    file_notes: list[tuple[str, str]] = []
     sizes: set[float] = set()
     for number, item in enumerate(sources):
         yield Progress(number, len(sources), item.name)
@@ -169,6 +171,7 @@ def reading(
             refused = refused or error
             continue
         notes.update(dict.fromkeys(prepared.notes, 1))
+        file_notes += prepared.file_notes
         sizes.add(prepared.pixel_size.y or 0.0)
         for one in prepared.fields:
             parts = {part: _shared(mask, pool) for part, mask in parts_of(item, one.usable, config.split, images).items()}
@@ -179,7 +182,8 @@ def reading(
             raise refused
         raise InputError(f"None of the pairs can be used; of the first one: {refused}")
     said = [f"{note.rstrip('.')} (in {count} of {len(sources)} pairs)." for note, count in notes.items()]
-    return DataSet(tuple(pairs), first.channels, first.stains, first.pixel_size, first.order, (*said, *_sizes_note(sizes)))
+    said = [*notes_of_files(file_notes), *said, *_sizes_note(sizes)]
+    return DataSet(tuple(pairs), first.channels, first.stains, first.pixel_size, first.order, tuple(said))
 
 
 def _shape_alone(pixels: Pixels) -> Floats:
@@ -259,7 +263,9 @@ def _prepare(
         usable &= _numbers(raw_x, x.shape) & _numbers(raw_y, x.shape)
         scaled.append(Scaled(suffix, x, y, usable))
     said = (*notes, other_size) if other_size else tuple(notes)
-    return TrainingData(names, stains, new_pixel_size(source.pixel_size, data, dims), tuple(scaled), order, tuple(dict.fromkeys(said)))
+    pixel_size = new_pixel_size(source.pixel_size, data, dims)
+    files = dict.fromkeys((label, note) for label, stack in ((item.input, source), (item.target, target)) for note in stack.notes)
+    return TrainingData(names, stains, pixel_size, tuple(scaled), order, tuple(dict.fromkeys(said)), tuple(files))
 
 
 def _numbers(pixels: npt.NDArray[np.generic], shape: tuple[int, ...]) -> Mask:

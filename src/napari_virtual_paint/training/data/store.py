@@ -76,6 +76,7 @@ class TrainingData:
     fields: tuple[Scaled, ...]
     order: ChannelOrder  # the channels of the files, in the order of `fields`
     notes: tuple[str, ...] = ()  # what the user should know of the source, one sentence each
+    file_notes: tuple[tuple[str, str], ...] = ()  # files of the source, and what their readers want the user to know
 
 
 class PairStore:
@@ -126,7 +127,9 @@ class PairStore:
             inputs, stains, named = index["order"]
             order = ChannelOrder(tuple(inputs), tuple(stains), (bool(named[0]), bool(named[1])))
             notes = tuple(str(note) for note in index["notes"])
-            found = TrainingData(tuple(index["channels"]), tuple(index["stains"]), PixelSize(*index["pixel_size"]), fields, order, notes)
+            file_notes = tuple((str(file), str(note)) for file, note in index.get("file_notes", ()))
+            pixel_size = PixelSize(*index["pixel_size"])
+            found = TrainingData(tuple(index["channels"]), tuple(index["stains"]), pixel_size, fields, order, notes, file_notes)
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
         self.on_disk = True
@@ -174,6 +177,7 @@ def _write(folder: Path, prepared: TrainingData) -> None:
         index.append([field.suffix, list(field.x.shape), list(field.y.shape), everything])
     head: dict[str, Any] = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": index}
     head |= {"order": [prepared.order.inputs, prepared.order.stains, prepared.order.named], "notes": prepared.notes}
+    head |= {"file_notes": prepared.file_notes}
     (folder / INDEX).write_text(json.dumps(head), "utf-8")
 
 
