@@ -20,7 +20,8 @@ demo: setup ## open napari with a simulated field, paint and score it; without a
 
 .PHONY: test
 test: setup ## run the whole test suite, in two processes with a thread each
-	@OMP_NUM_THREADS=1 $(SCREEN) $(PYTHON_IN) -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	@# Bytecode is written even where the user's environment forbids it, else each of the many processes compiles everything anew.
+	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(SCREEN) $(PYTHON_IN) -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 .PHONY: dev
 dev: ## set up the linters and the documentation's tools too
