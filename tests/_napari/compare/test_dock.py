@@ -19,7 +19,7 @@ from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.form import CompareSettings
 from napari_virtual_paint._napari.compare.panel import KEYS
-from napari_virtual_paint._napari.compare.side_by_side import Snapshot
+from napari_virtual_paint._napari.shared.view_state import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.metrics.pixels import score
 
@@ -246,10 +246,13 @@ def test_renaming_a_layer_pairs_anew(dock, qtbot):
     qtbot.waitUntil(lambda: [pair.truth.name for pair in dock.pairs] == ["DNA", "Mito"])
 
 
+LOOKS = ("visible", "colormap", "contrast_limits", "blending", "opacity", "gamma")
+
+
 def look(viewer):
+    """What a user sees of a view, comparable."""
     snap = Snapshot.take(viewer)
-    text = [(each.name, *(repr(getattr(each, name)) for name in ("visible", "colormap", "contrast_limits", "blending", "opacity", "gamma")))
-            for each in snap.layers]  # fmt: skip
+    text = [(each.name, *(repr(getattr(each, name, None)) for name in LOOKS)) for each in snap.layers]
     return text, snap.named, {each.name for each in snap.selected}, snap.grid, snap.camera, snap.text
 
 
@@ -278,6 +281,71 @@ def test_side_by_side_puts_predicted_beside_true_and_goes_back_exactly(layout, o
     assert look(viewer) == before
     layer(dock, "DNA (predicted)").visible = False
     assert layer(dock, "DNA").visible
+
+
+def open_mixture(viewer) -> None:
+    """Add stains of one plane beside a z-stack, a time series of volumes, a color picture, a pyramid and labels; one stain lies apart."""
+    viewer.add_image(field(9, (5, *SHAPE)), name="Phase", scale=(2, 1, 1))
+    viewer.add_image(field(8, (2, 5, *SHAPE)), name="Series", visible=False)
+    viewer.add_image(np.zeros((*SHAPE, 3), np.uint8), name="Picture", rgb=True)
+    viewer.add_labels(np.zeros(SHAPE, int), name="Cells")
+    for index, (stain, place) in enumerate((("DAPI", {}), ("MAP2", {"translate": (10, 300)}), ("NFH", {"scale": (2, 2)}))):
+        truth = field(index)
+        viewer.add_image([truth, truth[::2, ::2]] if stain == "NFH" else truth, name=stain, blending="additive", **place)
+        viewer.add_image(predict(truth, 0.2), name=f"{stain} (predicted)", colormap="blue", blending="additive", **place)
+
+
+@pytest.mark.parametrize("ndisplay", [2, 3])
+def test_side_by_side_fits_stains_of_fewer_axes_than_the_viewer(shown, ndisplay):
+    viewer = shown.viewer
+    viewer.layers.clear()
+    QApplication.processEvents()
+    open_mixture(viewer)
+    viewer.dims.ndisplay = ndisplay
+    viewer.fit_to_view()
+    shown.pair_by_name()
+    QApplication.processEvents()
+    before = look(viewer)
+    shown.panel.side.click()
+    QApplication.processEvents()
+    assert shown.view.mode == "side by side"
+    assert {each.name for each in viewer.layers if each.visible} == {
+        f"{name}{end}" for name in ("DAPI", "MAP2", "NFH") for end in ("", " (predicted)")
+    }
+    # all stains together reach from 0 to 190 in y (NFH) and to 427 in x (MAP2), so this is the middle of each box
+    assert viewer.scene.camera.center[-2:] == pytest.approx((95.0, 213.5), abs=1.0)
+    height, width = viewer.canvas.viewbox_size(viewer.layers)
+    assert viewer.scene.camera.zoom == pytest.approx(0.95 * min(height / 190, width / 427), rel=0.02)
+    shown.panel.side.click()
+    assert look(viewer) == before
+
+
+@pytest.mark.parametrize("mode", ["side", "flicker"])
+def test_a_way_to_look_that_fails_leaves_the_view_as_it_was(dock, mode, monkeypatch):
+    """napari itself may fail at any point: here at the last layer whose contrast is set."""
+    assert dock.wait()
+    before = look(dock.viewer)
+    last = layer(dock, "Mito")
+    said = []
+    monkeypatch.setattr("napari_virtual_paint._napari.shared.jobs.show_error", said.append)
+
+    def refuse(event) -> None:
+        if dock.viewer.canvas.grid.enabled or not layer(dock, "Brightfield").visible:
+            raise IndexError("index 2 is out of bounds")
+
+    last.events.blending.connect(refuse)
+    last.events.colormap.connect(refuse)
+    getattr(dock.panel, mode).click()
+    last.events.blending.disconnect(refuse)
+    last.events.colormap.disconnect(refuse)
+    assert len(said) == 1
+    assert "index 2 is out of bounds" in said[0]
+    assert dock.view.mode == ""
+    assert not getattr(dock.panel, mode).isChecked()
+    assert not dock.view._timer.isActive()
+    assert look(dock.viewer) == before
+    layer(dock, "DNA (predicted)").opacity = 0.3
+    assert layer(dock, "DNA").opacity != 0.3, "the links are gone, too"
 
 
 def test_contrast_moves_in_proportion_side_by_side(dock):

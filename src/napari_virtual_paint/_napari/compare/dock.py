@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits,
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint._napari.shared.saving import check_saving
@@ -241,12 +242,22 @@ class CompareDock(QWidget):  # type: ignore[misc]
     def show_side_by_side(self) -> None:
         """Show predicted beside true in a grid with linked layers; `back` brings the former view back."""
         if chosen := self._chosen_of_table():
-            self.view.side_by_side([pair for _, _, pair in chosen], self.panel.layout_choice.currentData(), self._limits(chosen))
+            layout, limits = self.panel.layout_choice.currentData(), self._limits(chosen)
+            self._change_view("Side by side", lambda pairs: self.view.side_by_side(pairs, layout, limits), chosen)
 
     def show_flicker(self) -> None:
         """Show predicted and true in turn; `back` brings the former view back."""
         if chosen := self._chosen_of_table():
-            self.view.flicker([pair for _, _, pair in chosen], self._limits(chosen))
+            limits = self._limits(chosen)
+            self._change_view("Flicker", lambda pairs: self.view.flicker(pairs, limits), chosen)
+
+    def _change_view(self, name: str, change: Callable[[list[LayerPair]], None], chosen: Sequence[tuple[int, str, LayerPair]]) -> None:
+        """Show the chosen pairs in another way; where that fails, show why: the view is then as it was before."""
+        try:
+            change([pair for _, _, pair in chosen])
+        except Exception as error:  # noqa: BLE001 - shown, with its traceback in the log
+            show_failure(name, error)
+            self.panel.show_mode(self.view.mode)
 
     def toggle_side_by_side(self) -> None:
         """Show side by side, or leave it."""

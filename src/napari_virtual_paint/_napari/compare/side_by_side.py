@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -11,14 +12,13 @@ from napari.experimental import link_layers, unlink_layers
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.view_state import Snapshot, displayed_box, fit_to_layers, one_redraw, order_layers, set_grid
 
 Layout: TypeAlias = Literal["each", "overlaid"]
 Limits: TypeAlias = tuple[float, float]
 
 LINKED = ("visible", "opacity", "gamma", "colormap", "interpolation2d")
 """What a predicted and a true layer share side by side. Contrast limits follow in proportion, since the two may differ in unit."""
-KEPT = ("visible", "opacity", "gamma", "colormap", "blending", "interpolation2d", "contrast_limits_range", "contrast_limits")
-"""What is brought back of every layer, in this order (limits lie within their range)."""
 SHORTEST, USUAL, LONGEST = 350, 700, 5000
 """Milliseconds that each of two images is shown: never more than three flashes per second (WCAG 2.2, 2.3.1)."""
 
@@ -29,69 +29,6 @@ class LayerPair:
 
     predicted: Any
     truth: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """A view as it was: layers in order with how they look, grid, camera and text."""
-
-    layers: tuple[Any, ...]
-    looks: tuple[dict[str, Any], ...]
-    named: tuple[bool, ...]
-    selected: frozenset[Any]
-    grid: dict[str, Any]
-    camera: dict[str, Any]
-    text: dict[str, Any]
-
-    @classmethod
-    def take(cls, viewer: Any) -> Snapshot:
-        """Record the viewer's view."""
-        layers = tuple(viewer.layers)
-        grid, camera, text = viewer.canvas.grid, viewer.scene.camera, viewer.canvas.overlays["text"]
-        return cls(
-            layers,
-            tuple({name: getattr(layer, name) for name in KEPT if hasattr(layer, name)} for layer in layers),
-            tuple(bool(layer.name_overlay.visible) for layer in layers),
-            frozenset(viewer.layers.selection),
-            {name: getattr(grid, name) for name in ("stride", "shape", "spacing", "enabled")},
-            {name: getattr(camera, name) for name in ("center", "zoom", "angles")},
-            {name: getattr(text, name) for name in ("text", "position", "font_size", "visible")},
-        )
-
-    def restore(self, viewer: Any) -> None:
-        """Bring the view back; removed layers are skipped and new ones stay on top."""
-        grid = viewer.canvas.grid
-        grid.enabled = grid.enabled and self.grid["enabled"]  # first, since every change of a grid that is on rebuilds all its boxes
-        for layer, look, named in zip(self.layers, self.looks, self.named, strict=True):
-            if layer in viewer.layers:
-                _put(layer, look)
-                layer.name_overlay.visible = named
-        order(viewer, [layer for layer in self.layers if layer in viewer.layers])
-        for name, value in self.grid.items():
-            if getattr(grid, name) != value:
-                setattr(grid, name, value)
-        viewer.layers.selection = {layer for layer in self.selected if layer in viewer.layers}
-        for name, value in self.text.items():
-            setattr(viewer.canvas.overlays["text"], name, value)
-        for name, value in self.camera.items():
-            setattr(viewer.scene.camera, name, value)
-
-
-def _put(layer: Any, look: dict[str, Any]) -> None:
-    """Set what differs: setting redraws, also where nothing changes."""
-    for name, value in look.items():
-        now = getattr(layer, name)
-        same = now is value or (now == value if not hasattr(now, "colors") else now.name == value.name)
-        if not same:
-            setattr(layer, name, value)
-
-
-def order(viewer: Any, wanted: Sequence[Any]) -> None:
-    """Bring layers to the front of the layer list in this order, with as few moves as needed."""
-    for index, layer in enumerate(wanted):
-        at = viewer.layers.index(layer)
-        if at != index:
-            viewer.layers.move(at, index)
 
 
 def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[list[Any], int, tuple[int, int]]:
@@ -170,20 +107,19 @@ class PairView(QObject):  # type: ignore[misc]
         super().__init__(parent)
         self.mode = ""
         self._viewer = viewer
-        self._before: Snapshot | None = None
         self._pairs: tuple[LayerPair, ...] = ()
-        self._undo: list[Callable[[], None]] = []
+        self._undo: ExitStack | None = None  # brings back the view from before; None where nothing is changed
         self._predicted_shown = True
         self._opacities: list[tuple[float, float]] = []
         self._timer = QTimer(self)
         self._timer.setInterval(USUAL)
-        self._timer.timeout.connect(self._alternate)
+        self._timer.timeout.connect(self._tick)
         viewer.layers.events.inserted.connect(self._layers_changed)
         viewer.layers.events.removed.connect(self._layers_changed)
 
     def close(self) -> None:
-        """Stop for good, and listen to the viewer no more; the view stays as it is."""
-        self._timer.stop()
+        """Bring the view back, and listen to the viewer no more."""
+        self.back()
         self._viewer.layers.events.inserted.disconnect(self._layers_changed)
         self._viewer.layers.events.removed.disconnect(self._layers_changed)
 
@@ -205,58 +141,69 @@ class PairView(QObject):  # type: ignore[misc]
         limits
             Contrast limits for each pair's predicted and true layer (as `matched_limits` gives them); None leaves them.
         """
-        self._enter(pairs)
-        whole = self._shows_everything()
-        arranged, stride, shape = arrange(pairs, layout, self._wide(len(pairs)))
-        self._show_alone(arranged)
-        self._match(limits)
-        order(self._viewer, arranged)
-        for layer in arranged:
-            layer.name_overlay.visible = True
-            if stride == 1:
-                layer.opacity = 1.0  # alone in its box, it need not make room for other stains
-        grid = self._viewer.canvas.grid
-        grid.stride, grid.shape, grid.spacing, grid.enabled = stride, shape, 2, True
-        for pair in pairs:
-            pair.predicted.opacity = pair.truth.opacity  # many stains painted together are half transparent, and true ones are not
-            self._link(pair)
-        self._zoom_into_box(whole)
-        self._switch("side by side")
+        with self._showing(pairs, "side by side"):
+            whole = self._shows_everything()
+            set_grid(self._viewer, enabled=False)
+            arranged, stride, shape = arrange(pairs, layout, self._wide(len(pairs)))
+            self._show_alone(arranged)
+            self._match(limits)
+            order_layers(self._viewer, arranged)
+            for layer in arranged:
+                layer.name_overlay.visible = True
+                if stride == 1:
+                    layer.opacity = 1.0  # alone in its box, it need not make room for other stains
+            set_grid(self._viewer, stride=stride, shape=shape, spacing=2, enabled=True)
+            for pair in pairs:
+                pair.predicted.opacity = pair.truth.opacity  # many stains painted together are half transparent, and true ones are not
+                self._link(pair)
+            self._zoom_into_box(whole)
 
     def flicker(self, pairs: Sequence[LayerPair], limits: Sequence[tuple[Limits, Limits] | None] = ()) -> None:
         """Show predicted and true in turn at the same place, with a word on the canvas that says which.
 
         The one that is not shown is made transparent, not hidden: that costs a fifth, and leaves the eyes in the layer list still.
         """
-        self._enter(pairs)
-        self._show_alone([layer for pair in pairs for layer in (pair.predicted, pair.truth)])
-        self._match(limits)
-        for layer in [layer for pair in pairs for layer in (pair.predicted, pair.truth)]:
-            layer.blending = "additive"
-        self._opacities = [(float(pair.predicted.opacity) or 1.0, float(pair.truth.opacity) or 1.0) for pair in pairs]
-        self._viewer.canvas.grid.enabled = False
-        text = self._viewer.canvas.overlays["text"]
-        text.position, text.font_size, text.visible = "top_left", 16, True
-        self._predicted_shown = False
-        self._alternate()
-        self._timer.start()
-        self._switch("flicker")
+        shown = [layer for pair in pairs for layer in (pair.predicted, pair.truth)]
+        with self._showing(pairs, "flicker"):
+            self._show_alone(shown)
+            self._match(limits)
+            for layer in shown:
+                layer.blending = "additive"
+            self._opacities = [(float(pair.predicted.opacity) or 1.0, float(pair.truth.opacity) or 1.0) for pair in pairs]
+            set_grid(self._viewer, enabled=False)
+            text = self._viewer.canvas.overlays["text"]
+            text.position, text.font_size, text.visible = "top_left", 16, True
+            self._predicted_shown = False
+            self._alternate()
+            self._timer.start()
 
     def back(self) -> None:
         """Bring back the view from before, exactly; nothing happens if there is none."""
-        self._timer.stop()
-        for undo in self._undo:
-            undo()
-        self._undo.clear()
-        before, self._before, self._pairs = self._before, None, ()
-        if before is not None:
-            before.restore(self._viewer)
+        with one_redraw(self._viewer) if self._undo is not None else nullcontext():
+            self._leave()
         self._switch("")
 
-    def _enter(self, pairs: Sequence[LayerPair]) -> None:
-        self.back()
-        self._before = Snapshot.take(self._viewer)
-        self._pairs = tuple(pairs)
+    @contextmanager
+    def _showing(self, pairs: Sequence[LayerPair], mode: str) -> Iterator[None]:
+        """Change the view within the block; where anything raises, all of it is brought back."""
+        try:
+            with one_redraw(self._viewer):
+                self._leave()
+                self._undo = ExitStack()
+                self._on_leaving(Snapshot.take(self._viewer).restore, self._viewer)
+                self._pairs = tuple(pairs)
+                yield
+        except BaseException:
+            self.back()
+            raise
+        self._switch(mode)
+
+    def _leave(self) -> None:
+        """Undo everything since the view from before, the last first; one step that fails keeps none of the others from being undone."""
+        self._timer.stop()
+        undo, self._undo, self._pairs = self._undo, None, ()
+        if undo is not None:
+            undo.close()
 
     def _switch(self, mode: str) -> None:
         if mode != self.mode:
@@ -296,37 +243,49 @@ class PairView(QObject):  # type: ignore[misc]
         return bool(rows >= columns)
 
     def _image_size(self) -> tuple[float, float]:
-        extent = np.asarray(self._pairs[0].truth.extent.world)
-        shown = list(self._viewer.dims.displayed[-2:])
-        own = [axis - (self._viewer.dims.ndim - extent.shape[1]) for axis in shown]
-        size = [float(extent[1, axis] - extent[0, axis]) if axis >= 0 else 1.0 for axis in own]
-        return max(size[0], 1e-12), max(size[1], 1e-12)
+        low, high = displayed_box(self._viewer, self._layers())[:, -2:]
+        height, width = np.maximum(high - low, 1e-12)
+        return float(height), float(width)
+
+    def _layers(self) -> list[Any]:
+        return [layer for pair in self._pairs for layer in (pair.predicted, pair.truth)]
 
     def _link(self, pair: LayerPair) -> None:
         both = [pair.predicted, pair.truth]
         made = {key[2] for key in link_layers(both, LINKED)}
         if made:
-            self._undo.append(lambda: unlink_layers(both, made))
-        self._undo.append(LimitsLink(pair).close)
+            self._on_leaving(unlink_layers, both, made)
+        self._on_leaving(LimitsLink(pair).close)
+
+    def _on_leaving(self, call: Callable[..., Any], *args: Any) -> None:
+        if self._undo is not None:
+            self._undo.callback(call, *args)
 
     def _shows_everything(self) -> bool:
         """Return whether the canvas shows the whole image now."""
         camera, canvas = self._viewer.scene.camera, self._viewer.canvas
         half = np.asarray(canvas.viewbox_size(self._viewer.layers), float) / 2 / max(camera.zoom, 1e-12)
-        extent = np.asarray(self._pairs[0].truth.extent.world)[:, -2:]
+        low, high = displayed_box(self._viewer, self._layers())[:, -2:]
         center = np.asarray(camera.center[-2:])
-        return bool(np.all(center - half <= extent[0] + 0.5) and np.all(center + half >= extent[1] - 0.5))
+        return bool(np.all(center - half <= low + 0.5) and np.all(center + half >= high - 0.5))
 
     def _zoom_into_box(self, whole: bool) -> None:
         """Fit the image into a box of the grid, or keep the current position."""
         viewer = self._viewer
         if whole or viewer.dims.ndisplay == 3:
-            viewer.fit_to_view(layers=[self._pairs[0].truth])
+            fit_to_layers(viewer, self._layers())
             return
         box = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / np.asarray(viewer.canvas.size, float)
         viewer.scene.camera.zoom *= float(box.min())
 
     @timed
+    def _tick(self) -> None:
+        try:
+            self._alternate()
+        except BaseException:  # or it would be raised again at every tick
+            self.back()
+            raise
+
     def _alternate(self) -> None:
         self._predicted_shown = not self._predicted_shown
         for pair, (predicted, truth) in zip(self._pairs, self._opacities, strict=True):
