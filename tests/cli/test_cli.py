@@ -413,6 +413,20 @@ def test_predict_refuses_before_it_paints(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_predict_with_names_of_the_user(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    names = tmp_path / "names.yaml"
+    names.write_text("Brightfield: [Lamp]\nDNA: NucBlue\n")
+    image = write(Stack(np.random.default_rng(0).normal(size=(1, 2, 1, 40, 44)), ("NucBlue", "Lamp")), tmp_path / "in.ome.tif")
+    command = ["predict", str(image), "-m", str(package), "-o", str(tmp_path / "out.ome.tif"), "--device", "cpu"]
+    assert main(command) == 2
+    capfd.readouterr()
+    assert main([*command, "--synonyms", str(names)]) == 0
+    assert "Lamp is taken as the model's Brightfield" in capfd.readouterr().err
+    names.write_text("Brightfield: 3\n")
+    assert main([*command, "--synonyms", str(names)]) == 2
+    assert f"{names}: synonyms: 'Brightfield' needs a name" in capfd.readouterr().err
+
+
 def test_predict_with_turns_writes_the_sd_beside(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("predict", field, "-m", package, "-o", tmp_path / "plain.ome.tif") == 0
     capfd.readouterr()

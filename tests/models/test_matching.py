@@ -13,6 +13,7 @@ from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models import Match, ModelInfo, match
 from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
+from napari_virtual_paint.stain_names import Synonyms
 
 
 def model(*channels: str, **changes: Any) -> ModelInfo:
@@ -130,6 +131,16 @@ REFUSED: list[tuple[str, ModelInfo, Stack, list[str | int] | None, tuple[str, ..
     ("colour picture for planes", THREE, image(count=3, rgb=True), None, ("--channels",)),
     ("named otherwise", PLANES, image("DAPI,GFP,RFP"), None, ("DAPI, GFP, RFP",)),
 ]
+
+
+def test_names_that_the_user_adds() -> None:
+    stack = image("Cy5,Lamp")
+    with pytest.raises(ModelError):
+        match(BF, stack)
+    found = match(BF, stack, synonyms=Synonyms({"Brightfield": ("Lamp",)}))
+    assert (found.channels, found.notes) == ((1,), ("Lamp is taken as the model's Brightfield.",))
+    planes = match(PLANES, image("Cy5,Lamp", z=3), synonyms=Synonyms({"Brightfield": ("Lamp",)}))
+    assert (planes.channels, planes.mode) == ((1,), "window")
 
 
 @pytest.mark.parametrize(("name", "info", "stack", "channels", "words"), REFUSED, ids=[case[0] for case in REFUSED])

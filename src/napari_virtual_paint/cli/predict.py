@@ -17,10 +17,12 @@ from napari_virtual_paint.cli._options import (
     add_json,
     add_overwrite,
     add_painting,
+    add_synonyms,
     gigabytes,
     open_models,
     paint_settings,
     read_image,
+    synonyms_of,
 )
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.errors import InputError
@@ -65,6 +67,7 @@ def add_parser(subparsers: Any) -> None:
         "give it once for all models, or once for each",
     )
     add_axes(parser)
+    add_synonyms(parser)
     add_painting(parser)
     parser.add_argument(
         "--memory",
@@ -86,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.runtime.atomic_write import parent_folder
     from napari_virtual_paint.writing.api import blockwise
 
+    synonyms = synonyms_of(args)
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
     if args.ensemble and max(many.makers()) == 1:
         print_note("the models have no stain in common, so there is nothing to merge.")
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if uncertainty_output is not None:
         check_output(uncertainty_output, args.input, overwrite=args.overwrite)
     stack = read_image(args.input, args.axes)
-    matched = matches(many, stack, settings)
+    matched = matches(many, stack, settings, synonyms)
     verdict = domain_of(many, stack, settings, matched=matched)
     paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
     shape = output_shape(stack, matched[0], len(many.stains))

@@ -11,7 +11,7 @@ from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.stain_names import numbered
+from napari_virtual_paint.stain_names import Synonyms, numbered
 
 Mode = Literal["planes", "window", "volume"]
 FAR = 1.25  # pixel sizes that differ by more than this factor are reported in a note
@@ -34,7 +34,7 @@ class Match:
     notes: tuple[str, ...] = ()  # notes for the user, one sentence each
 
 
-def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None) -> Match:
+def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, synonyms: Synonyms | None = None) -> Match:
     """Find the channels and planes of an image for a model.
 
     Parameters
@@ -42,6 +42,8 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
     channels
         Names or indices of the image's channels in the model's order, where the user chose them. For a model whose channels are
         z-planes, one channel of a z-stack is enough.
+    synonyms
+        The names of stains and light, by which channels of other names match; `stain_names.default_synonyms` where None.
 
     Raises
     ------
@@ -50,9 +52,9 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
     """
     notes: list[str] = []
     if info.planes_as_channels and len(info.channels) > 1:
-        found = _match_planes(info, stack, channels, notes)
+        found = _match_planes(info, stack, channels, synonyms, notes)
     else:
-        indices, luminance, guessed = _match_channels(info, stack, channels, notes)
+        indices, luminance, guessed = _match_channels(info, stack, channels, synonyms, notes)
         mode: Mode = "volume" if info.dims == 3 else "planes"
         found = Match(indices, mode, None, luminance, guessed)
     notes += _size_notes(info, stack, found)
@@ -60,7 +62,7 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
 
 
 def _match_channels(
-    info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None, notes: list[str]
+    info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None, synonyms: Synonyms | None, notes: list[str]
 ) -> tuple[tuple[int, ...], bool, bool]:
     """Return the channels' indices, whether they are one luminance, and whether they were guessed."""
     wanted, count = info.channels, stack.shape[1]
@@ -71,10 +73,10 @@ def _match_channels(
         return (0,), True, False
     if len(wanted) == 1 and count == 1:
         have = stack.channel_labels[0]
-        if stack.channels is not None and _differs(wanted[0], have):
+        if stack.channels is not None and _differs(wanted[0], have, synonyms):
             notes.append(f"The image's only channel, {have}, is taken as the model's {wanted[0]}.")
         return (0,), False, False
-    indices = _by_name(wanted, stack.channels, notes)
+    indices = _by_name(wanted, stack.channels, synonyms, notes)
     if indices is not None:
         return indices, False, False
     unnamed = stack.channels is None or all(is_generic(name) for name in stack.channels)
@@ -84,15 +86,15 @@ def _match_channels(
     raise _ambiguous(info, stack)
 
 
-def _by_name(wanted: Sequence[str], names: Sequence[str] | None, notes: list[str]) -> tuple[int, ...] | None:
+def _by_name(wanted: Sequence[str], names: Sequence[str] | None, synonyms: Synonyms | None, notes: list[str]) -> tuple[int, ...] | None:
     """Return the indices of the channels by their names, each once, or None."""
     if names is None:
         return None
     wanted, names = numbered(wanted), numbered(names)
-    parsed = [parse_name(name) for name in names]
+    parsed = [parse_name(name, synonyms) for name in names]
     found: list[int] = []
     for name in wanted:
-        index = _find(parse_name(name), name, names, parsed, found)
+        index = _find(parse_name(name, synonyms), name, names, parsed, found)
         if index is None:
             return None
         found.append(index)
@@ -118,7 +120,9 @@ def _find(want: ParsedName, name: str, names: Sequence[str], parsed: Sequence[Pa
     return None
 
 
-def _match_planes(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None, notes: list[str]) -> Match:
+def _match_planes(
+    info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None, synonyms: Synonyms | None, notes: list[str]
+) -> Match:
     """Match a model whose channels are z-planes of one modality."""
     count, planes, needed = stack.shape[1], stack.shape[2], len(info.channels)
     if channels is not None and len(channels) == needed:
@@ -127,10 +131,10 @@ def _match_planes(info: ModelInfo, stack: Stack, channels: Sequence[str | int] |
         indices = _explicit(info, stack, channels, 1)
         return Match(indices, "window", _planes(info, stack, notes))
     if planes > 1:
-        return _match_window(info, stack, notes)
+        return _match_window(info, stack, synonyms, notes)
     if stack.rgb:
         raise _ambiguous(info, stack)
-    if (by_name := _by_name(info.channels, stack.channels, notes)) is not None:
+    if (by_name := _by_name(info.channels, stack.channels, synonyms, notes)) is not None:
         return Match(by_name, "planes")
     unnamed = stack.channels is None or all(is_generic(name) for name in stack.channels)
     if count == needed and unnamed:
@@ -141,16 +145,16 @@ def _match_planes(info: ModelInfo, stack: Stack, channels: Sequence[str | int] |
     raise _ambiguous(info, stack)
 
 
-def _match_window(info: ModelInfo, stack: Stack, notes: list[str]) -> Match:
+def _match_window(info: ModelInfo, stack: Stack, synonyms: Synonyms | None, notes: list[str]) -> Match:
     """Match a z-stack: its one channel of the model's kind, and the planes."""
     if stack.rgb:
         notes.append("The pictures are in colour; their luminance is painted.")
         return Match((0,), "window", _planes(info, stack, notes), luminance=True)
     if stack.shape[1] == 1:
         return Match((0,), "window", _planes(info, stack, notes))
-    kinds = {parse_name(name).kind for name in info.channels}
+    kinds = {parse_name(name, synonyms).kind for name in info.channels}
     names = stack.channels or ()
-    fitting = [index for index, name in enumerate(names) if parse_name(name).kind in kinds]
+    fitting = [index for index, name in enumerate(names) if parse_name(name, synonyms).kind in kinds]
     if len(fitting) != 1:
         raise _ambiguous(info, stack)
     notes.append(f"The planes of {names[fitting[0]]} are taken.")
@@ -204,9 +208,9 @@ def _size_notes(info: ModelInfo, stack: Stack, found: Match) -> list[str]:
     return notes
 
 
-def _differs(wanted: str, have: str) -> bool:
+def _differs(wanted: str, have: str, synonyms: Synonyms | None) -> bool:
     """Return whether a channel's own name says that it is something else."""
-    return not is_generic(have) and parse_name(wanted).kind != parse_name(have).kind
+    return not is_generic(have) and parse_name(wanted, synonyms).kind != parse_name(have, synonyms).kind
 
 
 def _counts(info: ModelInfo, stack: Stack) -> str:

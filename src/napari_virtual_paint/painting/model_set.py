@@ -8,6 +8,7 @@ from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Match, Model, match
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import Synonyms
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +106,15 @@ def as_model_set(model: Model | ModelSet) -> ModelSet:
     return model if isinstance(model, ModelSet) else ModelSet((Member(model),))
 
 
-def matches(models: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
-    """Find each member's channels and planes.
+def matches(models: ModelSet, stack: Stack, settings: PaintSettings, synonyms: Synonyms | None = None) -> tuple[Match, ...]:
+    """Find each member's channels and planes; `synonyms` as for `match`.
 
     Raises `ModelError` if the image does not fit one of them, or their stains would not lie on each other: one folds the z-stack, another
     does not.
     """
     found = tuple(
-        match(member.model.info, stack, settings.channels if member.channels is None else member.channels) for member in models.members
+        match(member.model.info, stack, settings.channels if member.channels is None else member.channels, synonyms)
+        for member in models.members
     )
     names = [member.model.info.id for member in models.members]
     if len(names) > 1:
