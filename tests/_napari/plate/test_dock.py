@@ -183,7 +183,9 @@ def test_the_map_is_coloured_by_any_column(dock, qtbot, reader):
     assert dock.view.map.parts("C05") == ()
     assert [text for text, _ in dock.view.legend.entries()] == ["2 done", "1 failed", "43 unpainted"]
     offered = [dock.view.column.itemText(i) for i in range(dock.view.column.count())]
-    assert offered == ["State of painting", "treatment", "dose", "control", "PCC DNA"]
+    assert offered == ["Painting", "State of painting", "Scores", "PCC DNA", "Metadata", "treatment", "dose", "control"]
+    assert not dock.view.column.model().item(2).isEnabled(), "a heading can't be chosen"
+    assert dock.view.column.currentData() == "state"
     for column, colours in {"treatment": CATEGORIES[:2], "pcc_DNA": (SCALE[0], SCALE[-1])}.items():
         dock.view.column.setCurrentIndex(dock.view.column.findData(column))
         settle(qtbot, dock)
@@ -464,7 +466,9 @@ def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtb
     assert state_of(dock, "D06") == "queued"
     painter.turns.release(3)
     qtbot.waitUntil(lambda: state_of(dock, "A02") == "failed" and state_of(dock, "A01") == "done", timeout=PATIENCE)
+    qtbot.waitUntil(lambda: dock.view.form.failures.count() == 1, timeout=PATIENCE)
     assert dock.view.form.failures.item(0).text() == "A02/0: its file is damaged"
+    qtbot.waitUntil(lambda: dock.view.form.note.text() == "2 of 46 fields are painted with small.", timeout=PATIENCE)
     assert dock.view.form.cancel.isEnabled()
     assert not dock.view.form.start.isEnabled()
     qtbot.waitUntil(lambda: "3 of 46 fields" in dock.view.form.status.text(), timeout=PATIENCE)
@@ -568,9 +572,22 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     settle(qtbot, dock)
     output = dock.value().output
     assert output == str(disk.with_name("p_small.zarr"))
+    open_well(qtbot, dock, "A01")
+    visible = lambda: {layer.name for layer in viewer.layers if layer.visible}  # noqa: E731
+    assert visible() == {"DNA", "ER"}
+    assert "unpainted" in dock.view.message.text()
     box(dock, "A01", "A02")
+    settle(qtbot, dock)
     dock.choose(scope="selected", painting=PaintSettings(device="cpu"))
+    open_well(qtbot, dock, "A01")
+    dock.view.map.set_selection(("A01", "A02"))
     dock.view.form.start.click()
+    predicted = {f"{stain} (predicted)" for stain in ("DNA", "ER", "RNA", "AGP", "Mito")}
+    qtbot.waitUntil(lambda: visible() == predicted, timeout=PATIENCE)  # of the field that is shown, once it is painted
+    qtbot.waitUntil(lambda: dock.view.groups["painted"].isChecked() and not dock.view.groups["true"].isChecked(), timeout=PATIENCE)
+    assert "done" in dock.view.message.text()
+    dock.view.groups["true"].click()
+    qtbot.waitUntil(lambda: visible() == {"DNA", "ER", *predicted}, timeout=PATIENCE)
     qtbot.waitUntil(lambda: dock.queue.tasks[0].status == "done", timeout=PATIENCE)
     settle(qtbot, dock)
     assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."

@@ -214,8 +214,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
 
     def _start_colouring(self, _key: str = "") -> None:
         """Colour the map soon: a plate that is painted reports a field more often than the map can follow."""
-        if not self._colour_soon.isActive():
-            self._colour_soon.start()
+        self._colour_soon.start_unless_active()
 
     def _colour_again(self) -> None:
         # A newer job would supersede the one that runs, and on a large plate none would ever come to its end.

@@ -137,8 +137,12 @@ class FieldBrowser(QObject):  # type: ignore[misc]
                 self.fields.again()
 
     def _field_changed(self, key: str) -> None:
-        field = self.fields.field
-        if field is not None and field.key == key and self.session.painted.states.get(key) == "done" and not self.mosaic.open:
+        field, plate = self.fields.field, self.session.plate
+        if field is None or plate is None or self.mosaic.open:
+            return
+        if plate.by_key[key].well == field.well:
+            self._show_facts(field)
+        if field.key == key and self.session.painted.states.get(key) == "done":
             self.fields.again()
 
     # -- map, keys and buttons ----------------------------------------------------------------------------------------

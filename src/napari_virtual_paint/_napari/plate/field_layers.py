@@ -102,6 +102,9 @@ class FieldLayers(QObject):  # type: ignore[misc]
         self._waiting = deque([*((slot, None) for slot in gone), *made])
         self._hidden.clear()
         self.hold(True)
+        if batch.alone:
+            shown = {each.slot for each in batch.pictures}
+            self._steps.add(*(partial(setattr, layer, "visible", slot in shown) for slot, layer in self.present().items()))
         self._steps.add(self._fill_some)
 
     def _fill_hidden(self) -> None:

@@ -60,6 +60,7 @@ class FieldPictures:
     slots: tuple[ChannelSlot, ...]  # all channels of the field
     note: str = ""  # A message for the user
     first: bool = False  # whether these are the visible channels; the others follow
+    alone: bool = False  # whether these alone are to be visible: the first stains of the plate that a model painted
 
 
 @dataclass(eq=False)
@@ -119,6 +120,11 @@ def middle(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
     return {planes[len(planes) // 2]} if planes else set()
 
 
+def first_painted(slots: Collection[ChannelSlot], there: Collection[ChannelSlot]) -> bool:
+    """Return whether a field has the first painted stains of its plate: none of the channels that have layers is painted."""
+    return any(slot.painted for slot in slots) and not any(slot.painted for slot in there)
+
+
 def load(
     store: PictureCache, place: Field, shown: set[ChannelSlot] | None, limited: Collection[ChannelSlot]
 ) -> Generator[FieldPictures | None, None, None]:
@@ -129,16 +135,18 @@ def load(
     store, place
         The field, and what it is read from.
     shown
-        The visible channels; None where the plate has no layers yet.
+        The visible channels; None where the plate has no layers yet. Where a field is the first one with painted stains, these are
+        shown instead.
     limited
-        The channels whose layers have contrast limits.
+        The channels that have layers, with contrast limits.
     """
     yield None
     found, note = opened(store, place)
     slots = tuple(slot for slot, _, _ in found)
-    first = wanted_at_first(slots) if shown is None else shown
+    alone = shown is not None and first_painted(slots, limited)
+    first = wanted_at_first(slots) if shown is None or alone else shown
     ready = pictures(store, place, [each for each in found if each[0] in first], limited, visible=True)
-    yield FieldPictures(place, ready, slots, note, first=True)
+    yield FieldPictures(place, ready, slots, note, first=True, alone=alone)
     for each in found:
         if each[0] not in first:
             yield FieldPictures(place, pictures(store, place, [each], limited, visible=False, beside=slots), slots, note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.plate.field_layers import FieldLayers
 from napari_virtual_paint._napari.plate.field_loader import FieldPictures, PictureCache, load, prefetch
@@ -41,9 +41,10 @@ class FieldView(QObject):  # type: ignore[misc]
         self.layers = FieldLayers(viewer, self)
         self.store: PictureCache | None = None
         self.field: Field | None = None
+        self._changed = False  # whether the field was painted while it was read
         self._reading, self._prefetching = LatestJob(self), LatestJob(self)
         self._rest = Debounced(QUIET, self._prefetch, self)
-        self._reading.ended.connect(self._rest.start)
+        self._reading.ended.connect(self._read)
         self.layers.settled.connect(self._settled)
 
     @property
@@ -67,7 +68,7 @@ class FieldView(QObject):  # type: ignore[misc]
         if store is None:
             return
         self.stop()
-        self.field = field
+        self.field, self._changed = field, False
         # Read here, on the GUI thread: the worker must not touch layers.
         shown, limited = self.layers.shown(), frozenset(self.layers.present())
         self._reading.start(
@@ -80,8 +81,15 @@ class FieldView(QObject):  # type: ignore[misc]
 
     def again(self) -> None:
         """Read the field anew: it was painted meanwhile."""
-        if self.field is not None and not self.busy:
+        if self.busy:
+            self._changed = True
+        elif self.field is not None:
             self.go(self.field)
+
+    def _read(self) -> None:
+        self._rest.start()
+        if self._changed:
+            QTimer.singleShot(0, self.again)
 
     def stop(self) -> None:
         """Stop reading."""

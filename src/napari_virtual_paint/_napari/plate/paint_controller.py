@@ -13,12 +13,15 @@ from napari_virtual_paint._napari.plate.paint_queue import PaintTask
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, command
 from napari_virtual_paint._napari.shared import model_card
+from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.plate.panel import PlatePanel
+
+PACE = 250  # milliseconds between two updates of the counts while a plate is painted, at least
 
 
 class PaintController(QObject):  # type: ignore[misc]
@@ -27,6 +30,7 @@ class PaintController(QObject):  # type: ignore[misc]
     def __init__(self, session: PlateSession, view: PlatePanel, parent: QObject) -> None:
         super().__init__(parent)
         self.session, self.view, self.form, self.queue = session, view, view.form, session.queue
+        self._show_soon = Debounced(PACE, self._show_painted, self)
         form = self.form
         form.valueChanged.connect(session.update)
         form.start.clicked.connect(self.start)
@@ -42,7 +46,7 @@ class PaintController(QObject):  # type: ignore[misc]
         session.models_changed.connect(self._show_models)
         session.state_changed.connect(self._show_state)
         session.painted_changed.connect(self._show_painted)
-        session.field_changed.connect(self._show_failure)
+        session.field_changed.connect(lambda _key: self._show_soon.start_unless_active())
         self._enable()
 
     def start(self) -> PaintTask | None:
@@ -119,10 +123,6 @@ class PaintController(QObject):  # type: ignore[misc]
             show_info(f"{task.line()}.")
         self._show_painted()
 
-    def _show_failure(self, key: str) -> None:
-        if self.session.painted.states.get(key) == "failed":
-            self._show_painted()
-
     def _show_painted(self) -> None:
         """Show how much of the plate is painted, and what a start would do."""
         painted, opened, model = self.session.painted, self.session.opened, self.session.model
@@ -136,7 +136,7 @@ class PaintController(QObject):  # type: ignore[misc]
                 text = f"{painted.done} of {counted(total, 'field')} {is_are} painted with {painted.model}."
                 if model is not None and model.info.id != painted.model:
                     text += " Choose that model to go on, or another output."
-                elif painted.done < total:
+                elif painted.done < total and "queued" not in painted.states.values():
                     title = "Go on"
                     text = f"{text.removesuffix('.')}; Go on paints the rest."
             elif painted.failures:

@@ -60,7 +60,10 @@ class PaintTask:
         """Take up a step of the painting; return whether the state of its field has changed."""
         if step.state != "skipped" and step.total:  # fields painted by an earlier run say nothing about the pace
             self.seconds_left = self._eta.left(step.done, step.total, time.monotonic())
-        return self.painted.update(step)
+        changed = self.painted.update(step)
+        if changed and step.state != "failed":  # there is a job, and this model paints it
+            self.painted.model, self.painted.package, self.painted.kind = self.model.info.id, str(self.model.info.source), self.state.kind
+        return changed
 
     def settle(self) -> None:
         """Mark no field as queued or being painted any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
@@ -10,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy,
 from napari_virtual_paint._napari.plate.paint_form import PaintForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
-from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_choices, words
+from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_grouped_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey
 
 SMALL = 22  # pixels across the button of a field
@@ -44,14 +45,16 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.form = PaintForm()
         self.paint_section = fold("Paint")
         self._buttons: list[QPushButton] = []
+        self._columns: list[tuple[str, Any, str]] = []  # group, key and label of what is offered
         self._lay_out()
         self.more.currentIndexChanged.connect(self.field_chosen.emit)
 
     def set_columns(self, columns: Sequence[ColourKey], chosen: str) -> None:
         """Offer what the map can be coloured by."""
-        offered = [(each.key, each.label) for each in columns]
-        if [(self.column.itemData(i), self.column.itemText(i)) for i in range(self.column.count())] != offered:
-            set_choices(self.column, offered, chosen)
+        offered: list[tuple[str, Any, str]] = [(each.group, each.key, each.label) for each in columns]
+        if offered != self._columns:
+            self._columns = offered
+            set_grouped_choices(self.column, offered, chosen)
         elif self.column.currentData() != chosen:
             blocker = QSignalBlocker(self.column)
             self.column.setCurrentIndex(max(0, self.column.findData(chosen)))

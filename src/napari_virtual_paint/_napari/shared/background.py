@@ -31,6 +31,11 @@ class Debounced(QTimer):  # type: ignore[misc]
         self.setInterval(milliseconds)
         self.timeout.connect(call)
 
+    def start_unless_active(self) -> None:
+        """Start the wait, or let the one under way go on: calls that never cease then still come to their end."""
+        if not self.isActive():
+            self.start()
+
 
 class LatestJob(QObject):  # type: ignore[misc]
     """Runs one job after another, each of which supersedes the one before.

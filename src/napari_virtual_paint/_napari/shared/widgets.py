@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtGui import QFont, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -58,6 +58,25 @@ def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = 
             box.setItemData(place, tip[0], Qt.ItemDataRole.ToolTipRole)
     box.setCurrentIndex(box.findData(chosen) if chosen is not None else max(0, box.findData(before)))
     del blocker
+
+
+def set_grouped_choices(box: QComboBox, items: Sequence[tuple[str, Any, str]], chosen: Any = None) -> None:
+    """Offer choices, (group, data, text) each, below a heading for each group, which can't be chosen; see `set_choices`."""
+    with_headings: list[tuple[Any, str]] = []
+    headings: list[int] = []
+    group = ""
+    for name, data, text in items:
+        if name != group:
+            headings.append(len(with_headings))
+            with_headings.append((None, name))
+            group = name
+        with_headings.append((data, text))
+    set_choices(box, with_headings, chosen)
+    bold = QFont(box.font())
+    bold.setBold(True)
+    for place in headings:
+        box.setItemData(place, bold, Qt.ItemDataRole.FontRole)
+        box.model().item(place).setEnabled(False)
 
 
 def set_names(box: QListWidget, names: Sequence[str], ticked: Collection[str], tip: str = "{}") -> None:

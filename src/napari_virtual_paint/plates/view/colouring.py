@@ -15,6 +15,7 @@ from napari_virtual_paint.plates.view.palette import UNKNOWN, ColourScale, categ
 from napari_virtual_paint.reading.filename_patterns import natural
 
 Kind = Literal["states", "categories", "scale"]
+Group = Literal["Painting", "Scores", "Metadata", "More"]
 State = Literal["unpainted", "queued", "painting", "done", "failed"]
 Rows = Mapping[str, Mapping[str, Any]]  # key of a field -> its row of scores
 
@@ -34,6 +35,12 @@ AMOUNTS = ("dose", "conc", "amount", "micromol", "µm", "um", "nm", "time", "hou
 NOT_SCORES = ("well", "field", "acquisition", "device", "precision", "message", "reason", "state", "key")
 """Columns of a row of scores that are no scores."""
 GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "seed")
+ORDER: tuple[Group, ...] = ("Painting", "Scores", "Metadata", "More")
+"""In which the groups of columns are offered."""
+OF_PAINTING = ("domain_distance",)
+"""Columns of a row of scores that concern the painting of a field."""
+SELDOM = ("seed", "seconds", "read_seconds", "write_seconds", "tile")
+"""Columns of metadata and scores that are seldom looked at."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class ColourKey:
     label: str  # its name for the user
     kind: Kind  # how it is shown
     scored: bool = False  # whether it is a score of the fields, not metadata of the wells
+    group: Group = "Metadata"  # the heading under which it is offered
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,13 @@ def row_key(row: Mapping[str, Any]) -> str:
 
 
 def columns_of(plate: Plate, rows: Rows) -> tuple[ColourKey, ...]:
-    """Return the columns that the map can show: the state of painting, the metadata, and every numeric score."""
-    found = [ColourKey(STATE_COLUMN, STATE_LABEL, "states")]
+    """Return the columns that the map can show, group by group: the state of painting, every numeric score, and the metadata."""
+    found = [ColourKey(STATE_COLUMN, STATE_LABEL, "states", group="Painting"), *_score_columns(rows.values())]
     for key in plate.columns:
         values = [row.get(key) for row in plate.metadata.values()]
-        found.append(ColourKey(key, key.removeprefix("Metadata_"), _kind(key, values)))
-    return (*found, *_score_columns(rows.values()))
+        label = key.removeprefix("Metadata_")
+        found.append(ColourKey(key, label, _kind(key, values), group="More" if label.casefold() in SELDOM else "Metadata"))
+    return tuple(sorted(found, key=lambda column: ORDER.index(column.group)))
 
 
 def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Rows) -> Shading:
@@ -224,7 +233,11 @@ def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[ColourKey]:
     found: set[str] = set()
     for row in rows:
         found.update(key for key, value in row.items() if key not in found and key not in NOT_SCORES and number(value) is not None)
-    return [ColourKey(key, _score_label(key), "scale", scored=True) for key in sorted(found, key=natural)]
+    return [ColourKey(key, _score_label(key), "scale", scored=True, group=_score_group(key)) for key in sorted(found, key=natural)]
+
+
+def _score_group(key: str) -> Group:
+    return "Painting" if key in OF_PAINTING else "More" if key in SELDOM else "Scores"
 
 
 def _kind(key: str, values: Sequence[Any]) -> Kind:
