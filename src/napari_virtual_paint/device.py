@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import psutil
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime import garbage
 
 if TYPE_CHECKING:
     import torch
@@ -102,9 +101,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_cache(kind: str) -> None:
     """Give a device's cached blocks back after memory ran out."""
+    import gc
+
     import torch
 
-    garbage.collect()
+    gc.collect()
     if kind == "cuda":
         torch.cuda.empty_cache()
     elif kind == "mps":

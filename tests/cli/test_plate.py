@@ -20,6 +20,7 @@ from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import read_failures, read_scores
 from napari_virtual_paint.plates.plate import Field
+from small_models import CONFIG_2D
 from small_plates import CHANNELS, make_plate, toy_model
 
 zarr = pytest.importorskip("zarr")
@@ -251,6 +252,26 @@ def test_the_plates_channels_are_named(plate: Path, package: str, tmp_path: Path
     )
     assert (code, report["painted"]) == (0, 2)
     assert read_scores(tmp_path / "out.zarr")["pcc_DNA"].notna().all()
+
+
+def test_a_stain_is_not_painted_as_brightfield_unless_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one_plane = {"channels": ("Brightfield",), "config": {**CONFIG_2D, "in_channels": 1}, "planes_as_channels": False, "z_offsets": None}
+    package = toy_model(tmp_path, **one_plane).info.source
+    toy = make_plate(tmp_path / "toy", 2, channels=("FITC",))
+    path = tmp_path / "plate.zarr"
+    writer.create(path, "plate", (1, 2), toy.fields)
+    for each in toy.fields:
+        writer.write_field(path, each, toy.read(each))
+    writer.list_fields(path, toy.fields)
+    code, _, err = predict(capsys, path, "-m", package, "-o", tmp_path / "out.zarr")
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        f"virtual-paint: {path}: FITC is fluorescence by name, and the model toy-planes paints from Brightfield; its channels are FITC: "
+        "if that is meant, name the channel with --channels, as in --channels FITC."
+    )
+    assert not (tmp_path / "out.zarr").exists()
+    code, report, _ = predict(capsys, path, "-m", package, "-o", tmp_path / "out.zarr", "--channels", "FITC")
+    assert (code, report["painted"]) == (0, 2)
 
 
 def test_acquisitions_that_join_later_keep_their_names(package: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, ParsedName, is_generic, light_of, parse_name
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.stain_names import Synonyms, numbered
@@ -59,6 +59,26 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
         found = Match(indices, mode, None, luminance, guessed)
     notes += _size_notes(info, stack, found)
     return Match(found.channels, found.mode, found.z, found.luminance, found.guessed, tuple(notes))
+
+
+def inputs_to_choose(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
+    """Return the inputs of a model that a user may choose channels for: one where the planes of one channel are enough, else all."""
+    if info.planes_as_channels and 1 < len(info.channels) <= stack.shape[2]:
+        return ("the z-stack",)
+    return info.channels
+
+
+def stained_channels(info: ModelInfo, stack: Stack, found: Match) -> tuple[str, ...]:
+    """Return the channels of a match whose names say fluorescence, although the model paints from transmitted light.
+
+    An image's only channel is taken whatever its name is; a caller can then ask the user whether that is meant.
+    """
+    if found.luminance or not any(light_of(name) in UNSTAINED for name in info.channels):
+        return ()
+    names = [stack.channel_labels[index] for index in found.channels]
+    wanted = info.channels if len(names) == len(info.channels) else info.channels[:1] * len(names)
+    pairs = zip(names, wanted, strict=True)
+    return tuple(name for name, input_ in pairs if light_of(name) == "fluorescence" and light_of(input_) in UNSTAINED)
 
 
 def _match_channels(

@@ -174,7 +174,7 @@ def _events(run: PlateRun, workers: int | None, scheduler: str | None, memory: i
         run.output.prepare()
     elif scheduler is not None:
         from napari_virtual_paint.plates.job.cluster import connect, resolve_on_cluster, run_cluster
-        from napari_virtual_paint.plates.job.planning import TRIED_FIELDS
+        from napari_virtual_paint.plates.job.inputs import TRIED_FIELDS
 
         with connect(scheduler) as client:
             request = run.request(lambda: resolve_on_cluster(client, run.requested, run.plate.reader, run.todo[:TRIED_FIELDS]))
@@ -185,7 +185,8 @@ def _events(run: PlateRun, workers: int | None, scheduler: str | None, memory: i
 
 def _local_events(run: PlateRun, workers: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
-    from napari_virtual_paint.plates.job.planning import TRIED_FIELDS, PlanRequest
+    from napari_virtual_paint.plates.job.inputs import TRIED_FIELDS
+    from napari_virtual_paint.plates.job.planning import PlanRequest
     from napari_virtual_paint.plates.job.workers import make_pool, plan_in, run_workers
 
     with make_pool(workers, run.requested.settings.device, run.output.path) as pool:

@@ -611,3 +611,76 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     assert json.loads((disk.with_name("p_small.zarr.job") / "job.json").read_text())["model"] == "small"
     assert replace(dock.value(), column="x").model == "small"
     dock.shut()
+
+
+# -- channels ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_plane(tmp_path, monkeypatch):
+    """Offer one model, which paints from one brightfield plane."""
+    import small_models
+
+    config = {**small_models.CONFIG_2D, "in_channels": 1}
+    small_models.write_toy(tmp_path / "own" / "toy", channels=("Brightfield",), config=config, planes_as_channels=False, z_offsets=None)
+    monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "own"))
+
+
+@pytest.fixture
+def stains_alone(monkeypatch):
+    """Give the plates fields of two stains and nothing else."""
+    monkeypatch.setattr(
+        Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, 3:], ("FITC", "Cy5"), PixelSize(None, 0.65, 0.65))
+    )
+
+
+def channel_boxes(dock):
+    return [(box.currentText(), [box.itemText(i) for i in range(box.count())]) for box in dock.view.form.channels.boxes]
+
+
+def test_a_stain_is_painted_from_only_where_the_user_chooses_it(one_plane, stains_alone, dock, qtbot, painter):
+    form = dock.view.form
+    assert channel_boxes(dock) == [("choose…", ["choose…", "FITC", "Cy5"])]
+    assert not form.channels.isHidden()
+    question = "The model toy-planes wants the channel Brightfield and the image has FITC, Cy5."
+    assert form.ask.text() == f"⚠ {question} Choose the channel to paint from; the answer is remembered."
+    form.start.click()
+    assert messages() == [f"{question} Choose the channel to paint from."]
+    assert not dock.queue.tasks
+    form.channels.boxes[0].setCurrentIndex(2)
+    settle(qtbot, dock)
+    assert dock.value().painting.channels == ("Cy5",)
+    assert form.ask.isHidden()
+    assert dock.painting.copy_command().endswith("--channels Cy5")
+    form.start.click()
+    qtbot.waitUntil(lambda: len(painter.calls) == 1, timeout=PATIENCE)
+    assert dock.queue.tasks[0].state.painting.channels == ("Cy5",)
+    dock.painting.cancel()
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
+    dock.open_plate("/plates/two.zarr")
+    settle(qtbot, dock)
+    assert dock.plate.source == "/plates/two.zarr"
+    assert channel_boxes(dock) == [("Cy5", ["choose…", "FITC", "Cy5"])], "the answer is remembered"
+    assert dock.value().painting.channels == ("Cy5",)
+    assert form.ask.isHidden()
+
+
+def test_the_only_channel_is_asked_for_where_it_is_a_stain(one_plane, dock, qtbot, monkeypatch):
+    monkeypatch.setattr(Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, :1], ("FITC",)))
+    dock.open_plate("/plates/two.zarr")
+    settle(qtbot, dock)
+    assert dock.view.form.ask.text().startswith("⚠ FITC is fluorescence by name, and the model toy-planes paints from Brightfield.")
+    assert channel_boxes(dock) == [("choose…", ["choose…", "FITC"])]
+    monkeypatch.setattr(Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, :1], ("Brightfield",)))
+    dock.open_plate("/plates/three.zarr")
+    settle(qtbot, dock)
+    assert dock.view.form.ask.isHidden()
+    assert dock.view.form.channels.isHidden(), "there is nothing to choose"
+    assert dock.value().painting.channels is None
+
+
+def test_channels_with_names_need_no_question(dock):
+    taken = ["Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um"]
+    assert [chosen for chosen, _ in channel_boxes(dock)] == taken
+    assert dock.value().painting.channels is None
+    assert dock.view.form.ask.isHidden()

@@ -9,6 +9,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_virtual_paint._napari.plate.channel_choice import CHOOSE, ChannelChoice
 from napari_virtual_paint._napari.plate.paint_queue import PaintTask
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, command
@@ -30,6 +31,8 @@ class PaintController(QObject):  # type: ignore[misc]
     def __init__(self, session: PlateSession, view: PlatePanel, parent: QObject) -> None:
         super().__init__(parent)
         self.session, self.view, self.form, self.queue = session, view, view.form, session.queue
+        self.channels = ChannelChoice(session, view.form, self)
+        self.channels.changed.connect(self._enable)
         self._show_soon = Debounced(PACE, self._show_painted, self)
         form = self.form
         form.valueChanged.connect(session.update)
@@ -62,6 +65,12 @@ class PaintController(QObject):  # type: ignore[misc]
         if self.queue.find(plate.source, state.new_output or plate.source) is not None:
             show_warning("This plate is in the queue already, with the same output.")
             return None
+        if self.channels.question:
+            self.view.paint_section.expand(animate=False)
+            self.form.channels.setFocus()
+            show_warning(f"{self.channels.question} {CHOOSE}.")
+            return None
+        self.channels.remember()
         task = PaintTask(state, plate.select(",".join(wells)) if wells else plate, model, opened.painted)
         self.queue.add(task)
         self.session.painted_changed.emit()
@@ -150,7 +159,7 @@ class PaintController(QObject):  # type: ignore[misc]
 
     def _enable(self) -> None:
         """Enable what can be done now."""
-        ready = self.session.opened is not None and self.session.model is not None
+        ready = self.session.opened is not None and self.session.model is not None and not self.channels.busy
         current = self.queue.current
         self.form.setBusy(current is not None, current is not None and current.status == "paused")
         self.form.start.setEnabled(ready and current is None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QGridLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -18,26 +19,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.plate.state import PlateState
+from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.widgets import (
-    DEVICES,
-    LINES,
-    button_grid,
-    combo,
-    footer,
-    form_rows,
-    push_button,
-    row,
-    set_choices,
-    words,
-)
+from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, form_rows, push_button, row, set_choices, words
 from napari_virtual_paint.runtime.text import counted
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 
 
 class PaintForm(BoundForm[PlateState]):
-    """Edits how a plate is painted; its `footer`, with progress and buttons, stays in view where the rest is folded away or scrolls."""
+    """Edits how a plate is painted."""
 
     packageRequested = Signal(str)  # noqa: N815 - Qt's own way of naming
     """The user wants to open a model's package: a ``"file"`` or a ``"folder"``."""
@@ -53,6 +44,7 @@ class PaintForm(BoundForm[PlateState]):
         self.model = combo("The model that paints", letters=6)
         self.open = push_button("Open…", "Open a model package (bioimage.io) from disk")
         self.summary = words()
+        self.channels, self.ask = ChannelRows(), words()
         self.output = QLineEdit()
         self.choose = push_button("…", "Choose where the painted plate goes, or one that is partly painted")
         self.kind = combo("How the stains are written", KINDS, letters=6)
@@ -156,14 +148,22 @@ class PaintForm(BoundForm[PlateState]):
     def _lay_out(self) -> None:
         model, output = row(self.model, self.open), row(self.output, self.choose)
         how = (("As", self.kind), ("Wells", self.scope), ("Device", self.device), ("Workers", self.workers))
-        form = form_rows((("Model", model), ("", self.summary), ("Output", output), *how))
-        self.footer = footer(self.note, self.bar, self.status, button_grid((self.start, self.pause, self.cancel, self.add, self.copy), 3))
+        form = form_rows((("Model", model), ("", self.summary), ("", self.channels), ("", self.ask), ("Output", output), *how))
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for place, button in enumerate((self.start, self.add, self.pause, self.cancel)):
+            grid.addWidget(button, place // 2, place % 2)
+        grid.addWidget(self.copy, 2, 0, 1, 2)
         top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(4)
         top.addLayout(form)
+        for widget in (self.note, self.bar, self.status):
+            top.addWidget(widget)
+        top.addLayout(grid)
         top.addWidget(self.queue)
-        self.failed_head.hide()
+        for widget in (self.failed_head, self.channels, self.ask):
+            widget.hide()
 
 
 def _fill(box: QListWidget, items: Sequence[tuple[str, str, str]]) -> None:

@@ -62,7 +62,8 @@ class PaintTask:
             self.seconds_left = self._eta.left(step.done, step.total, time.monotonic())
         changed = self.painted.update(step)
         if changed and step.state != "failed":  # there is a job, and this model paints it
-            self.painted.model, self.painted.package, self.painted.kind = self.model.info.id, str(self.model.info.source), self.state.kind
+            self.painted.model, self.painted.package = self.model.info.id, str(self.model.info.source)
+            self.painted.kind, self.painted.channels = self.state.kind, self.state.painting.channels
         return changed
 
     def settle(self) -> None:

@@ -99,6 +99,8 @@ class PlateSession(QObject):  # type: ignore[misc]
         usual = default_output(before.path, before.model)
         if state.path and state.output in ("", usual) and state.model:
             state = replace(state, output=default_output(state.path, state.model))
+        if (state.path, state.plate, state.model) != (before.path, before.plate, before.model):
+            state = _without_channels(state, before)
         self.state = state
         self.state_changed.emit(before)
         if (state.output, state.kind) != (before.output, before.kind):
@@ -128,6 +130,8 @@ class PlateSession(QObject):  # type: ignore[misc]
         again = self.plate is not None and opened.plate.source == self.plate.source
         before, found = self.state, opened.state
         self.state = replace(before, path=found.path, plate=found.plate, plate_map=found.plate_map, output=found.output, kind=found.kind)
+        if not again:
+            self.state = _without_channels(self.state, before)
         # The queue's value is the one that its painting updates; what lies on disk may be a field behind.
         self.opened = replace(opened, painted=self._in_queue(opened.plate) or opened.painted)
         self.plate_opened.emit(again)
@@ -217,3 +221,10 @@ class PlateSession(QObject):  # type: ignore[misc]
         """Stop all work."""
         for job in (self._opening, self._loading_painted, self._listing):
             job.close()
+
+
+def _without_channels(state: PlateState, before: PlateState) -> PlateState:
+    """Return a state whose channels are taken by name, unless they were chosen anew with it."""
+    if state.painting.channels != before.painting.channels:
+        return state
+    return replace(state, painting=replace(state.painting, channels=None))

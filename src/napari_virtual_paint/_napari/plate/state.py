@@ -55,6 +55,7 @@ class PaintedFields:
     """`states`, `rows` and `failures`: key of a field -> its state, its row of scores and times, why it failed."""
     model: str = ""
     package: str = ""  # `model` and `package`: id of the model that paints, and the path of its package; empty where there is no job
+    channels: tuple[str | int, ...] | None = None  # the channels that were chosen when the output was begun; None if taken by name
     kind: Kind = "ome-zarr"  # how the output is written
 
     @property
@@ -138,6 +139,7 @@ def painted_fields(plate: Plate, output: str) -> PaintedFields:
     if job is None:
         return painted
     painted.model, painted.package, painted.kind = job.model, job.package, job.kind
+    painted.channels = job.asked.channels
     for place, row in load_rows(folder).items():
         if place.key in plate.by_key:
             painted.add_row(place.key, row)
@@ -193,6 +195,8 @@ def command(state: PlateState, model: str, wells: Sequence[str] = ()) -> str:
     parts = ["virtual-paint", "plate", "predict", state.path or "PLATE", "-m", model]
     parts += ["--in-place"] if state.kind == "in-place" else ["-o", state.output or "OUTPUT.zarr"]
     parts += ["--plate", state.plate] if state.plate else []
+    if state.painting.channels is not None:
+        parts += ["--channels", ",".join(map(str, state.painting.channels))]
     if wells:
         parts += ["--wells", ",".join(wells)]
     if state.workers:

@@ -14,9 +14,10 @@ from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
+from napari_virtual_paint.plates.job.inputs import first_field
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
-from napari_virtual_paint.plates.job.planning import first_field, resolve
+from napari_virtual_paint.plates.job.planning import resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.extras import require

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 import psutil
 
 from napari_virtual_paint._version import __version__
-from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model, match, open_model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import LARGE
+from napari_virtual_paint.plates.job.inputs import check_inputs, first_field
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.processes import openmp_threads
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Match
 
 
-TRIED_FIELDS = 24  # fields of which one must be readable for the job to begin
 SHARE_OF_MEMORY = 0.7  # share of the free memory that a job may use by default
 PROCESS = 450 << 20  # bytes of a process with torch in it, before it paints
 SMALLEST_TILE = 64  # pixels; a tile is not halved below this to fit a memory limit
@@ -41,16 +40,6 @@ class Need:
 
     painting: int  # while it paints one field, including its inputs and stains and the field that is being written
     ahead: int  # in addition, if it reads the next field meanwhile
-
-
-def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
-    """Return the first field that can be read, its pixels still in their files; None if the first ones are all damaged."""
-    for field, _ in zip(fields, range(TRIED_FIELDS), strict=False):
-        try:
-            return reader.read(field)
-        except (ReadError, OSError):
-            continue
-    return None
 
 
 def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, workers: int = 1, memory: int | None = None) -> PlateJob:
@@ -72,7 +61,7 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     InputError
         If the device does not exist, or the memory is too small.
     ModelError
-        If the plate's channels don't fit the model.
+        If the plate's channels don't fit the model (see `check_inputs`).
     """
     from napari_virtual_paint import device
     from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
@@ -80,7 +69,7 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
 
     model = model or open_model(job.package)
     if stack is not None:
-        match(model.info, stack, job.settings.channels)
+        check_inputs(job.plate, model.info, stack, job.settings.channels)
     kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
     exact = job.settings.blend == "exact"
     by_level = isinstance(model.network, EncoderDecoder) and exact

@@ -39,7 +39,7 @@ _DETAIL, _CHANNEL, _PLATE = "MeasurementDetail", "MeasurementDetail/MeasurementC
 _CHANNELS, _STACK = "ChannelList/Channel", "ActionList/ActionAcquire3D"
 
 
-INDEX = IndexKind("yokogawa", lambda name: name.endswith(".mlf"), usual=(LIST,))
+INDEX = IndexKind("yokogawa", lambda name: name.endswith(".mlf"))
 
 
 def recognizes(path: Path) -> bool:

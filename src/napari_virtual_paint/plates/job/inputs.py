@@ -1,0 +1,90 @@
+"""Which channels of a plate's fields a model paints from: by their names, or as the user chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from napari_virtual_paint.errors import ModelError, ReadError
+from napari_virtual_paint.models import Match, ModelInfo, match
+from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
+from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
+from napari_virtual_paint.stack import Stack
+
+TRIED_FIELDS = 24  # fields of which one must be readable for a job to begin
+
+
+@dataclass(frozen=True)
+class PlateInputs:
+    """The channels of a plate's fields, and which of them a model gets."""
+
+    wanted: tuple[str, ...] = ()  # the model's inputs
+    offered: tuple[str, ...] = ()  # names of the fields' channels
+    taken: tuple[int | None, ...] = ()  # the channel given to each input, as its position; None where it is to be chosen
+    question: str = ""  # why the user must choose, in a sentence; empty where the names tell which channel is which
+
+
+def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | None = None) -> PlateInputs:
+    """Find the channels that a model gets from a plate, by its first field that can be read; reads no pixel.
+
+    Parameters
+    ----------
+    channels
+        Names or positions of the channels in the model's order, where the user chose them.
+
+    Returns
+    -------
+    PlateInputs
+        Without anything where no field can be read, or where the colours of pictures become one channel.
+    """
+    stack = first_field(plate.reader, plate.fields)
+    if stack is None or stack.rgb:
+        return PlateInputs()
+    wanted, offered = inputs_to_choose(info, stack), tuple(stack.channel_labels)
+    try:
+        found = match(info, stack, channels)
+    except ModelError as error:
+        question = str(error).partition("; say which with")[0].removeprefix(f"{stack.source or 'The image'}: ").rstrip(".")
+        return PlateInputs(wanted, offered, (None,) * len(wanted), f"{question[:1].upper()}{question[1:]}.")
+    if channels is None and (stained := stained_channels(info, stack, found)):
+        return PlateInputs(wanted, offered, (None,) * len(wanted), f"{_stained(info, stained)}.")
+    return PlateInputs(wanted, offered, tuple(found.channels))
+
+
+def check_inputs(plate: str, info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None) -> Match:
+    """Match the channels of a plate's field to a model.
+
+    Parameters
+    ----------
+    plate
+        The plate's path, for messages.
+
+    Raises
+    ------
+    ModelError
+        If they are ambiguous, or one is fluorescence by its name where the model paints from transmitted light and the user did not
+        name it.
+    """
+    found = match(info, stack, channels)
+    if channels is None and (stained := stained_channels(info, stack, found)):
+        have = ", ".join(stack.channel_labels)
+        raise ModelError(
+            f"{plate}: {_stained(info, stained)}; its channels are {have}: "
+            f"if that is meant, name the channel with --channels, as in --channels {','.join(stained)}."
+        )
+    return found
+
+
+def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
+    """Return the first field that can be read, its pixels still in their files; None if the first ones are all damaged."""
+    for field, _ in zip(fields, range(TRIED_FIELDS), strict=False):
+        try:
+            return reader.read(field)
+        except (ReadError, OSError):
+            continue
+    return None
+
+
+def _stained(info: ModelInfo, stained: Sequence[str]) -> str:
+    be = "is" if len(stained) == 1 else "are"
+    return f"{' and '.join(stained)} {be} fluorescence by name, and the model {info.id} paints from {info.channels[0]}"
