@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napari_virtual_paint.cells.populations.composite import colours_of
-from napari_virtual_paint.channel_colors import GRAY, SPARE, STAINS, channel_color, is_transmitted
+from napari_virtual_paint.channel_colors import ALONE, GRAY, MAGENTA, SPARE, STAINS, channel_color, is_transmitted, looks_together
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_every_word_finds_its_own_row() -> None:
 
 def test_pictures_of_cells_take_the_table() -> None:
     assert colours_of(["DNA", "Brightfield"]) == [channel_color("DNA").rgb, GRAY.rgb]
+
+
+def test_more_than_three_stains_are_dimmed_by_their_colours() -> None:
+    assert looks_together(["DNA", "ER", "Mito", "Brightfield"]) == [ALONE] * 4, "three stains and an image in transmitted light"
+    looks = looks_together(["Brightfield", "DNA", "ER", "RNA", "Mito"])
+    assert looks[0] == ALONE
+    assert looks[4] == MAGENTA.together
+    assert all(look.opacity < 1 for look in looks[1:])

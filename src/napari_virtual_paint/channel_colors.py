@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from napari_virtual_paint import stain_names
 
 RGB: TypeAlias = tuple[float, float, float]
+
+
+class Look(NamedTuple):
+    """How a stain is shown among others whose colors add to its own."""
+
+    opacity: float = 1.0  # share of the full color
+    gamma: float = 1.0  # above 1, dim parts are shown darker
+
+
+ALONE = Look()
+MOST_FULL = 3  # stains that are shown at full strength together; the sum of more is white
 
 
 class ChannelColor(NamedTuple):
@@ -16,17 +28,20 @@ class ChannelColor(NamedTuple):
     rgb: RGB  # red, green and blue on black, 0 to 1
     hex: str  # for the ``omero`` metadata of OME-Zarr
     line: tuple[int, int, int]  # red, green and blue of a line that is seen on dark and on light ground, 0 to 255
+    together: Look  # among more than `MOST_FULL` stains
 
 
-BLUE = ChannelColor("blue", (0.12, 0.35, 1.0), "0000FF", (77, 140, 255))
-GREEN = ChannelColor("green", (0.0, 0.85, 0.15), "00FF00", (60, 180, 80))
-YELLOW = ChannelColor("yellow", (0.95, 0.9, 0.0), "FFFF00", (205, 175, 20))
-ORANGE = ChannelColor("bop orange", (1.0, 0.45, 0.1), "FF8000", (250, 140, 40))
-MAGENTA = ChannelColor("magenta", (1.0, 0.0, 0.85), "FF00FF", (225, 75, 215))
-RED = ChannelColor("red", (1.0, 0.1, 0.1), "FF0000", (235, 85, 75))
-CYAN = ChannelColor("cyan", (0.0, 0.85, 0.85), "00FFFF", (30, 185, 200))
-PURPLE = ChannelColor("bop purple", (0.7, 0.4, 1.0), "B266FF", (165, 110, 250))
-GRAY = ChannelColor("gray", (1.0, 1.0, 1.0), "FFFFFF", (150, 150, 150))
+# Together: the brighter a color is to the eye, and the more of a cell its stain fills, the less of it. Compared on a real Cell Painting
+# field and on sparse and dense simulated ones (`scripts/composite_table.py`).
+BLUE = ChannelColor("blue", (0.12, 0.35, 1.0), "0000FF", (77, 140, 255), Look(0.8, 1.0))
+GREEN = ChannelColor("green", (0.0, 0.85, 0.15), "00FF00", (60, 180, 80), Look(0.4, 1.2))
+YELLOW = ChannelColor("yellow", (0.95, 0.9, 0.0), "FFFF00", (205, 175, 20), Look(0.3, 1.6))
+ORANGE = ChannelColor("bop orange", (1.0, 0.45, 0.1), "FF8000", (250, 140, 40), Look(0.4, 1.0))
+MAGENTA = ChannelColor("magenta", (1.0, 0.0, 0.85), "FF00FF", (225, 75, 215), Look(0.55, 1.3))
+RED = ChannelColor("red", (1.0, 0.1, 0.1), "FF0000", (235, 85, 75), Look(0.55, 1.2))
+CYAN = ChannelColor("cyan", (0.0, 0.85, 0.85), "00FFFF", (30, 185, 200), Look(0.4, 1.2))
+PURPLE = ChannelColor("bop purple", (0.7, 0.4, 1.0), "B266FF", (165, 110, 250), Look(0.5, 1.2))
+GRAY = ChannelColor("gray", (1.0, 1.0, 1.0), "FFFFFF", (150, 150, 150), Look(0.3, 1.2))
 
 STAINS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
     (stain_names.STAINS["DNA"], BLUE),
@@ -68,6 +83,17 @@ def channel_color(name: str, index: int = 0) -> ChannelColor:
         if any(word == key or (len(key) >= 4 and word.startswith(key)) for word in words for key in keys):
             return color
     return SPARE[index % len(SPARE)]
+
+
+def looks_together(names: Sequence[str]) -> list[Look]:
+    """Return how each of some channels is shown when all of them are.
+
+    Up to three stains are shown as they are; of more, each is dimmed by its color so that their sum stays readable. Images in transmitted
+    light are always shown as they are.
+    """
+    if sum(not is_transmitted(name) for name in names) <= MOST_FULL:
+        return [ALONE] * len(names)
+    return [ALONE if is_transmitted(name) else channel_color(name, index).together for index, name in enumerate(names)]
 
 
 def _words(name: str) -> list[str]:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.cells.state import Opened
-from napari_virtual_paint._napari.shared.appearance import opacity_for
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import (
@@ -198,7 +197,6 @@ def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData
     for _, arguments, _kind in layers:
         ndim = len(arguments["axis_labels"])
         arguments["translate"] = [0.0] * (ndim - 2) + [row * across, -across]
-        arguments["opacity"] = opacity_for(len(layers))
     return layers
 
 

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import psutil
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits, opacity_for
+from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack
-from napari_virtual_paint.channel_colors import is_transmitted
+from napari_virtual_paint.channel_colors import is_transmitted, looks_together
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
@@ -207,7 +207,9 @@ def _arguments(
     data, arguments, _kind = layer_data_from_stack(single, names=[slot.name], metadata=noted, limits=[None], visible=visible)[0]
     arguments["blending"] = "translucent_no_depth" if slot.group == "brightfield" else "additive"
     arguments["metadata"][KEY]["index"] = index
-    arguments["opacity"] = 1.0 if slot.group == "brightfield" else opacity_for(sum(each.group == slot.group for each in slots))
+    group = [each for each in slots if each.group == slot.group]
+    if slot.group != "brightfield":
+        arguments |= looks_together([each.channel for each in group])[group.index(slot)]._asdict()
     return data, arguments
 
 

@@ -112,7 +112,7 @@ def _begin(
         low, high = limits.get(slot) or single.get("contrast_limits") or (0.0, 1.0)
         canvases[slot] = _empty(plan.shape, np.dtype(made.data.dtype), low)
         scale = single["scale"][-2:]
-        arguments[slot] = {name: single[name] for name in ("colormap", "blending", "opacity")} | {
+        arguments[slot] = {name: single[name] for name in ("colormap", "blending", "opacity", "gamma")} | {
             "name": f"{slot.channel} (predicted, mosaic)" if slot.painted else f"{slot.channel} (mosaic)",
             "scale": tuple(step * plan.step for step in scale),
             "translate": tuple(step * (plan.step - 1) / 2 for step in scale),

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
 from napari_virtual_paint._napari.shared.geometry import Geometry, guess_axes, labelled_axes, valid_axes
-from napari_virtual_paint.channel_colors import channel_color, is_transmitted
+from napari_virtual_paint.channel_colors import channel_color, is_transmitted, looks_together
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading.axes import likely
 from napari_virtual_paint.stack import AXES, Array, Stack
@@ -234,7 +234,7 @@ def layer_data_from_stack(
         return [_colour_layer(stack, place, names, shared, visible)]
     labels = stack.channel_labels
     out: list[LayerData] = []
-    for index, label in enumerate(labels):
+    for index, (label, look) in enumerate(zip(labels, looks_together(labels), strict=True)):
         transmitted = is_transmitted(label)
         found = limits[index] if limits is not None else contrast_limits(_middle(stack, index), transmitted)
         out.append((
@@ -244,6 +244,7 @@ def layer_data_from_stack(
                 "colormap": "gray" if stack.channels is None and len(labels) == 1 else channel_color(label, index).colormap,
                 "blending": blending_for(label) if len(labels) > 1 or transmitted or stack.provenance else "translucent_no_depth",
                 "visible": visible,
+                **look._asdict(),
                 "metadata": {KEY: {**shared, "channel": label if stack.channels is not None else None, "index": index}},
                 **({"contrast_limits": found} if found is not None else {}),
                 **({"multiscale": True} if coarser else {}),

@@ -12,7 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import PIXELS, opacity_for
+from napari_virtual_paint._napari.shared.appearance import PIXELS
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
@@ -235,7 +235,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             if layer is not None and not lies_alike(layer, data, arguments):
                 self._left.append(layer)
                 layer = None
-            self._steps.add(partial(self._show_one, layer, data, {"opacity": opacity_for(len(made)), **arguments}))
+            self._steps.add(partial(self._show_one, layer, data, arguments))
 
     def _show_one(self, layer: Any, data: Any, arguments: dict[str, Any]) -> None:
         """Add one layer to the viewer, or give that of the last painting the new pixels."""
