@@ -361,6 +361,18 @@ def test_contrast_moves_in_proportion_side_by_side(dock):
     )
 
 
+def test_a_pair_is_shown_alike_whatever_its_layers_were(dock):
+    predicted, truth = layer(dock, "DNA (predicted)"), layer(dock, "DNA")
+    predicted.opacity, predicted.gamma, truth.gamma = 0.3, 1.6, 1.2
+    dock.show_side_by_side()
+    assert (predicted.opacity, predicted.gamma, truth.opacity, truth.gamma) == (1, 1, 1, 1), "each alone in its box"
+    dock.panel.layout_choice.setCurrentIndex(dock.panel.layout_choice.findData("overlaid"))
+    dock.show_side_by_side()
+    assert (predicted.opacity, predicted.gamma, truth.opacity, truth.gamma) == (0.3, 1.6, 0.3, 1.6)
+    dock.back()
+    assert (predicted.gamma, truth.gamma) == (1.6, 1.2)
+
+
 def test_links_of_the_users_own_are_left_alone(dock):
     from napari.experimental import link_layers
 

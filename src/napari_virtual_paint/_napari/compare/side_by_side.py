@@ -151,10 +151,9 @@ class PairView(QObject):  # type: ignore[misc]
             for layer in arranged:
                 layer.name_overlay.visible = True
                 if stride == 1:
-                    layer.opacity = 1.0  # alone in its box, it need not make room for other stains
+                    layer.opacity = layer.gamma = 1.0  # alone in its box, it need not make room for other stains
             set_grid(self._viewer, stride=stride, shape=shape, spacing=2, enabled=True)
             for pair in pairs:
-                pair.predicted.opacity = pair.truth.opacity  # many stains painted together are half transparent, and true ones are not
                 self._link(pair)
             self._zoom_into_box(whole)
 
@@ -222,7 +221,7 @@ class PairView(QObject):  # type: ignore[misc]
                 layer.visible = visible
 
     def _match(self, limits: Sequence[tuple[Limits, Limits] | None]) -> None:
-        """Give the two layers of a pair the same colours and opacity, and the limits that go with each other."""
+        """Give the two layers of a pair the same colours, opacity and gamma, and the limits that go with each other."""
         for index, pair in enumerate(self._pairs):
             if pair.truth.colormap.name != pair.predicted.colormap.name:
                 pair.truth.colormap = pair.predicted.colormap
@@ -230,6 +229,8 @@ class PairView(QObject):  # type: ignore[misc]
                 pair.truth.blending = pair.predicted.blending
             if pair.truth.opacity != pair.predicted.opacity:
                 pair.truth.opacity = pair.predicted.opacity
+            if pair.truth.gamma != pair.predicted.gamma:
+                pair.truth.gamma = pair.predicted.gamma
             found = limits[index] if index < len(limits) else None
             if found is not None:
                 pair.predicted.contrast_limits, pair.truth.contrast_limits = found
