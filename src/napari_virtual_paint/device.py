@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime import garbage
 
 if TYPE_CHECKING:
     import torch
@@ -101,11 +102,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def free_cache(kind: str) -> None:
     """Give a device's cached blocks back after memory ran out."""
-    import gc
-
     import torch
 
-    gc.collect()
+    garbage.collect()
     if kind == "cuda":
         torch.cuda.empty_cache()
     elif kind == "mps":

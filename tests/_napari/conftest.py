@@ -96,12 +96,10 @@ def _manifests_parsed_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _collected():
-    """Collect garbage on this thread alone: a widget in a cycle that a worker's thread collects takes the program down."""
-    gc.disable()
+    """Collect what a test leaves at its end, on this thread."""
     yield
     gc.collect()
     gc.freeze()  # what is left after a test stays (modules, mostly), so the next collection need not look at it
-    gc.enable()
 
 
 @pytest.fixture(autouse=True)

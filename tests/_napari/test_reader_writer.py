@@ -15,10 +15,11 @@ from npe2 import PluginManager, PluginManifest
 
 import napari_virtual_paint
 import vendor_plates
+from count_entries import CountedEntries
 from napari_virtual_paint._napari import sample_data
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.plate import state
-from napari_virtual_paint._napari.reader import get_reader, read_layers
+from napari_virtual_paint._napari.reader import get_reader, read_layers, read_plate
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata, stack_from_layers
 from napari_virtual_paint.downloads.verified import DownloadError
 from napari_virtual_paint.reading import read
@@ -126,6 +127,16 @@ def test_a_plate_opens_in_its_dock(make_napari_viewer, qtbot, tmp_path, layout, 
     assert len(viewer.layers) == 0
     assert "click a well" in notification_manager.records[-1].message
     assert get_reader(str(next(folder.rglob("*.tif*")))) is read_layers
+
+
+def test_of_a_large_folder_only_the_first_entries_are_looked_at(tmp_path, monkeypatch):
+    for number in range(2000):
+        (tmp_path / f"A01_s{number}_w1.tif").touch()
+    looked = CountedEntries(monkeypatch)
+    assert get_reader(str(tmp_path)) is read_layers, "one well"
+    (tmp_path / "Index.idx.xml").touch()
+    assert get_reader(str(tmp_path)) is read_plate
+    assert looked.count < 1000
 
 
 def test_several_images_in_a_file_are_offered(shared_data):

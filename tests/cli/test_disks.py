@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.runtime import atomic_write
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
+from small_models import CONFIG_2D, write_toy
 from small_training import TOY
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="limits of files are of POSIX")
@@ -29,17 +31,17 @@ COMMANDS = {
     "simulate a plate": "simulate OUT/p.zarr --plate 1x1 --size 64",
     "simulate a plate of files": "simulate OUT/p --plate 1x1 --size 64 --layout yokogawa",
     "simulate a plate, workers": "simulate OUT/p.zarr --plate 1x2 --size 64 --workers 2",
-    "predict": "predict field.tif -m cell-painting-brightfield -o OUT/o.ome.tif",
-    "predict to Zarr": "predict field.tif -m cell-painting-brightfield -o OUT/o.ome.zarr",
+    "predict": "predict field.tif -m toy.zip -o OUT/o.ome.tif",
+    "predict to Zarr": "predict field.tif -m toy.zip -o OUT/o.ome.zarr",
     "register": "register stains.tif stains.tif --stain DNA --channel DNA -o OUT/o.ome.tif",
-    "plate predict": "plate predict plate.zarr -m simulated-cell-painting -o OUT/q.zarr --workers 1",
-    "plate predict to files": "plate predict plate.zarr -m simulated-cell-painting -o OUT/q --workers 1",
+    "plate predict": "plate predict plate.zarr -m toy.zip -o OUT/q.zarr --workers 1",
+    "plate predict to files": "plate predict plate.zarr -m toy.zip -o OUT/q --workers 1",
     "evaluate": "evaluate stains.tif stains.tif --level pixels -o OUT/report --workers 1",
-    "models export": "models export neurons-phase -o OUT/m.pt",
-    "models export a package": "models export neurons-phase -o OUT/m.zip",
-    "models export a folder": "models export neurons-phase -o OUT/m",
-    "models import": "models import neurons.zip --name other -o OUT/other.zip",
-    "models domain": "models domain cell-painting-brightfield --images camera.tif -o OUT/m.zip",
+    "models export": "models export toy.zip -o OUT/m.pt",
+    "models export a package": "models export toy.zip -o OUT/m.zip",
+    "models export a folder": "models export toy.zip -o OUT/m",
+    "models import": "models import toy.zip --name other -o OUT/other.zip",
+    "models domain": "models domain toy.zip --images camera.tif -o OUT/m.zip",
     "cells measure": "cells measure stains.tif -o OUT/t.csv",
     "cells measure to Parquet": "cells measure stains.tif -o OUT/t.parquet",
     "cells generate": "cells generate jurkat-cells cells.parquet -o OUT/c.ome.tif",
@@ -62,9 +64,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["simulate", str(folder / "fields"), "--size", "160"]) == 0
     (folder / "fields" / "field_000" / "stains.ome.tif").rename(folder / "stains.tif")
     assert main(["simulate", str(folder / "plate.zarr"), "--plate", "1x2", "--fields", "1", "--size", "64"]) == 0
-    assert main(["models", "export", "neurons-phase", "-o", str(folder / "neurons.zip")]) == 0
+    one_channel = {"channels": ("Brightfield",), "planes_as_channels": False, "z_offsets": None, "config": {**CONFIG_2D, "in_channels": 1}}
+    write_toy(folder / "toy.zip", **one_channel)
     features = open_cell_model("jurkat-cells").features
-    pd.DataFrame(0.5, range(300), list(features)).to_parquet(folder / "cells.parquet")
+    pd.DataFrame(0.5, range(30), list(features)).to_parquet(folder / "cells.parquet")
     return folder
 
 
@@ -74,11 +77,14 @@ def full(size: int = 2048) -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)  # modules that are imported meanwhile would leave half of theirs behind
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextlib.contextmanager
@@ -168,7 +174,7 @@ def test_the_old_output_is_unchanged(
 def test_folders_made_for_an_output_that_failed_go_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(data)
     with full():
-        assert main(["predict", "field.tif", "-m", "cell-painting-brightfield", "-o", str(tmp_path / "new" / "deep" / "o.ome.tif")]) == 1
+        assert main(["predict", "field.tif", "-m", "toy.zip", "-o", str(tmp_path / "new" / "deep" / "o.ome.tif")]) == 1
     assert not list(tmp_path.iterdir())
 
 

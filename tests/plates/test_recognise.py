@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 import vendor_plates as written
+from count_entries import CountedEntries
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.opening import is_plate, open_plate
 from napari_virtual_paint.plates.plate import Field
@@ -61,3 +62,43 @@ def test_images_are_no_plates(tmp_path: Path) -> None:
     (tmp_path / "broken.zarr").mkdir()
     (tmp_path / "broken.zarr" / "zarr.json").write_text("{")
     assert not is_plate(tmp_path / "broken.zarr")
+
+
+MANY = 5000  # files in a folder
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "plate"),
+    [
+        ("A{0:02d}_s{1}_w1.tif", "", True),  # wells in the names of the images
+        ("{0}-{1}.tiff", "", False),
+        ("{0}-{1}.tiff", "Index.idx.xml", True),
+        ("{0}-{1}.tiff", "MeasurementData.mlf", True),
+        ("{0}-{1}.png", "load_data.csv", True),
+    ],
+)
+def test_a_large_folder_is_recognised_by_its_first_entries(
+    tmp_path: Path, name: str, index: str, plate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for number in range(MANY):
+        (folder / name.format(number % 12 + 1, number // 12)).touch()
+    if index:
+        (folder / index).write_text("FileName_OrigDNA,Metadata_Well\na.tif,A01\n")
+    looked = CountedEntries(monkeypatch)
+    assert is_plate(folder, quick=True) is plate
+    assert looked.count < 500
+
+
+def test_a_screen_of_large_plates_is_recognised_by_its_first_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for plate in range(6):
+        folder = tmp_path / f"P{plate}" / "images"
+        folder.mkdir(parents=True)
+        for number in range(600):
+            (folder / f"{number}.tif").touch()
+    looked = CountedEntries(monkeypatch)
+    assert not is_plate(tmp_path, quick=True)
+    assert looked.count < 2000
+    (folder / "Index.xml").touch()
+    assert is_plate(tmp_path, quick=True), "an index of the usual name is found beyond them"

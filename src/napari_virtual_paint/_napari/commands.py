@@ -8,6 +8,8 @@ from napari import current_viewer
 from napari.utils.notifications import show_warning
 from qtpy.compat import isalive
 
+from napari_virtual_paint._napari.shared.dock_area import bring_to_front
+
 PLUGIN = "napari-virtual-paint"
 
 
@@ -67,8 +69,10 @@ def open_dock(name: str) -> Any:
     if viewer is None:
         show_warning("Open a napari viewer first.")
         return None
-    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
-    dock.show()
+    widget = find_dock(viewer, name)  # napari's menu knows the same dock by another name
+    if widget is None:
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    bring_to_front(widget)
     return widget
 
 

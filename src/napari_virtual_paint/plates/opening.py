@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -48,6 +45,7 @@ from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
+from napari_virtual_paint.runtime import garbage
 from napari_virtual_paint.runtime.file_kind import file_kind
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
@@ -68,6 +66,7 @@ KINDS = (phenix.INDEX, yokogawa.INDEX, imagexpress.INDEX, incarta.INDEX, jdce.IN
 """Kinds of files in which microscopes list or describe the images of a plate."""
 _BY_INDEX = frozenset(kind.layout for kind in KINDS)
 _MOST_ENTRIES = 4096  # entries of a folder that are looked at to recognize a plate
+_QUICK_BYTES = 1 << 22  # bytes of an index in which images are looked for where the answer must be quick
 _MOST_NAMES = 200  # names of images, among these entries, that are parsed
 
 
@@ -118,7 +117,7 @@ def open_plate(
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
     letters = None if axes is None else parse_axes(axes)
     request = OpenRequest(Path(path).expanduser().absolute(), pattern, channels, plate)
-    with as_read_errors(request.path), _garbage_collection_paused(), each_folder_listed_once():
+    with as_read_errors(request.path), garbage.paused(), each_folder_listed_once():
         _check_exists(request.path)
         name = layout or ("pattern" if pattern is not None else None)
         if name is None:
@@ -141,28 +140,37 @@ def with_axes(plate: Plate, axes: str) -> Plate:
     return replace(plate, axes=axes, reader=replace(reader, axes=axes))
 
 
-def is_plate(path: str | os.PathLike[str]) -> bool:
+def is_plate(path: str | os.PathLike[str], *, quick: bool = False) -> bool:
     """Return whether a path is surely a plate; `open_plate` opens more, such as any table or folder of images.
 
     An OME-Zarr plate, a microscope's folder or list of images, or a folder above them, a LoadData table or a folder with a table of images,
     or a folder of images whose names have two wells or more. A single image, the OME-Zarr of an image, a well of a plate and a stack of
     files are none.
+
+    Parameters
+    ----------
+    quick
+        Whether only the first entries of large folders are looked at, for the thread that draws. A plate is then missed only if its images'
+        names have no wells and the file that lists them, under an unusual name, is not among the first.
     """
     place = Path(path).absolute()
     try:
-        with each_folder_listed_once():
-            request, layout = _found(OpenRequest(place), _MOST_ENTRIES)
-        if layout == "ome-zarr":
-            return "plate" in group_attributes(request.path, str(place))
-        if layout == "table":
-            return place.is_dir()
-        if layout == "pattern":
-            return place.is_dir() and _has_several_wells(place)
+        with each_folder_listed_once(quick=quick):
+            return _is_plate(place)
     except SeveralPlatesError:
         return True
     except (OSError, VirtualPaintError):
         return False
-    return True
+
+
+def _is_plate(place: Path) -> bool:
+    """Return whether a path is surely a plate; raise an error if it is none, or several."""
+    request, layout = _found(OpenRequest(place), _MOST_ENTRIES)
+    if layout == "ome-zarr":
+        return "plate" in group_attributes(request.path, str(place))
+    if layout == "table":
+        return place.is_dir()
+    return layout != "pattern" or (place.is_dir() and _has_several_wells(place))
 
 
 def _found(request: OpenRequest, most_entries: int = MOST_ENTRIES) -> tuple[OpenRequest, str]:
@@ -243,7 +251,8 @@ def _above(path: Path, top: Folder) -> list[FoundIndex]:
         elif index.path.suffix.casefold() == ".jdce":
             named = path.name.casefold().startswith("timepoint")
         else:
-            content = index.path.read_bytes().lower()
+            with index.path.open("rb") as file:
+                content = file.read(_QUICK_BYTES if top.cut else -1).lower()
             named = any(name.lower() in content for name in sample)
         if named:
             kept.append(index)
@@ -258,18 +267,6 @@ def _is_zarr_plate(path: Path) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _garbage_collection_paused() -> Iterator[None]:
-    """Pause garbage collection while a hundred thousand small values are made, all of which stay: it took 40 % of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _check_exists(path: Path) -> None:
     """Raise a `ReadError` if there is nothing at a path; a glob is checked by its layout."""
     if any(letter in str(path) for letter in "*?["):
@@ -282,9 +279,8 @@ def _check_exists(path: Path) -> None:
 
 def _has_several_wells(folder: Path) -> bool:
     """Return whether the images in a folder are of two wells or more, by a sample of their names."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in islice(entries, _MOST_ENTRIES) if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "."]
-    sample = sorted(names)[:: max(len(names) // _MOST_NAMES, 1)]
+    names = [name for name in list_folder(folder).files if name.lower().endswith(SUFFIXES)]
+    sample = names[:: max(len(names) // _MOST_NAMES, 1)]
     if len(sample) < 2:
         return False
     parsed = parse_names([folder / name for name in sample], folder, None)

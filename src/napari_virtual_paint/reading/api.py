@@ -95,7 +95,10 @@ def can_read(path: Source) -> bool:
     try:
         if not file.is_dir():
             return is_image_name(file.name)
-        return is_zarr(file) or any(is_image_name(entry.name) for entry in file.iterdir())
+        if is_zarr(file):
+            return True
+        with os.scandir(file) as entries:  # unlike `iterdir`, it need not list a folder to its end
+            return any(is_image_name(entry.name) for entry in entries)
     except OSError:
         return False
 

@@ -508,9 +508,9 @@ def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
     dock.resize(320, 700)
     panel = dock.panel
     QApplication.processEvents()
-    inner = panel.widget()
+    inner = panel.scroll.widget()
     assert inner.minimumSizeHint().width() <= 320
-    for widget in inner.findChildren(QWidget):
+    for widget in panel.findChildren(QWidget):
         kind = type(widget).__name__
         if kind in ("QPushButton", "QRadioButton", "QSpinBox", "_Choice", "QComboBox", "QToolButton"):
             assert widget.toolTip(), widget
@@ -518,8 +518,8 @@ def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
         if not widget.isVisible():  # the list of a box of choices, which opens in a window of its own
             continue
         assert widget.width() >= widget.minimumSizeHint().width(), widget.text()
-        right = widget.mapTo(inner, QPoint(widget.width(), 0)).x()
-        assert right <= inner.width()
+        right = widget.mapTo(panel, QPoint(widget.width(), 0)).x()
+        assert right <= panel.width()
     header = panel.table.horizontalHeader()
     assert sum(header.sectionSize(i) for i in range(6)) <= panel.table.viewport().width()
 

@@ -420,4 +420,4 @@ def test_nothing_is_cut_in_a_narrow_dock(dock, qtbot, tmp_path):
                 assert button.fontMetrics().horizontalAdvance(button.text()) + 4 <= button.width(), button.text()
         for widget in dock.findChildren((QPushButton, QComboBox)):
             if widget.isVisible():
-                assert widget.mapTo(inner, widget.rect().topRight()).x() <= inner.width(), widget
+                assert widget.mapTo(dock, widget.rect().topRight()).x() <= dock.width(), widget

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared import collection, jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class GeneratorThread(QObject):  # type: ignore[misc]
             self._changed.notify()
             start, self._running = not self._running, True
         if start:
+            collection.hold()
             threading.Thread(target=self._work, name=NAME).start()
 
     def on_screen(self) -> None:
@@ -122,6 +123,13 @@ class GeneratorThread(QObject):  # type: ignore[misc]
 
     def _work(self) -> None:
         """Run in the thread."""
+        try:
+            self._serve()
+        finally:
+            collection.release()
+
+    def _serve(self) -> None:
+        """Generate what is requested until nothing is."""
         _use_one_core()
         while (request := self._next()) is not None:
             try:

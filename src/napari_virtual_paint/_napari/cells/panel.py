@@ -9,7 +9,6 @@ from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPainter, QPalette, QPixmap, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -29,7 +28,7 @@ from napari_virtual_paint._napari.cells.walk import WalkPanel
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.form_binding import KEEP, Binding, BoundForm
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_button, row
+from napari_virtual_paint._napari.shared.widgets import button_grid, combo, fill_scrolled, footer, form_rows, push_button, row
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance, Level
@@ -191,23 +190,23 @@ class CellsPanel(BoundForm[CellsState]):
         looks.setSpacing(4)
         looks.addWidget(self.meter, 1)
         looks.addWidget(self.difference)
-        looks.addWidget(self.send)
         self.tabs.addTab(self._features(), "Features")
         for widget, text in ((self.cells, "Cells"), (self.walk, "Walk"), (self.map, "Map")):
             self.tabs.addTab(widget, text)
         self.tabs.setDocumentMode(True)
         self.status.setWordWrap(True)
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        top = QVBoxLayout(self)
-        top.setContentsMargins(6, 6, 6, 6)
+        inner = QWidget()
+        top = QVBoxLayout(inner)
+        top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(4)
         top.addLayout(form)
-        top.addWidget(self.status)
         top.addWidget(self.picture)
         top.addLayout(self.channels)
         top.addLayout(looks)
         top.addWidget(self.tabs, 1)
-        self.setMinimumWidth(340)
+        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.gallery, self.send), 5))
+        fill_scrolled(self, inner, self.footer)
 
     def _features(self) -> QWidget:
         self.find.setPlaceholderText("Search features, as: nuclei texture DNA")
@@ -232,12 +231,6 @@ class CellsPanel(BoundForm[CellsState]):
         column.addWidget(self.sliders, 1)
         column.addWidget(self.measured)
         column.addWidget(self.follow)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for place, button in enumerate((self.undo, self.redo, self.reset, self.gallery)):
-            grid.addWidget(button, 0, place)
-            grid.setColumnStretch(place, 1)
-        column.addLayout(grid)
         return page
 
     def _add_shortcuts(self) -> None:

@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
@@ -49,6 +50,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         guard_removals(viewer)
+        join_tabs(self, "Compare")
         self.viewer: Any = viewer
         self.setWindowTitle("Compare")
         self._pinned: list[StainPair] = []

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.form import PairsForm, SettingsForm
 from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
-from napari_virtual_paint._napari.shared.widgets import button, combo
+from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer
 from napari_virtual_paint.runtime.text import elapsed
 
 LAYOUTS = {"each": "separate", "overlaid": "overlaid"}
@@ -21,8 +21,8 @@ KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
 """Shortcuts of the whole window; the command palette's titles name them too."""
 
 
-class ComparePanel(QScrollArea):  # type: ignore[misc]
-    """The widgets of the Compare dock, scrolled where the dock is low.
+class ComparePanel(QWidget):  # type: ignore[misc]
+    """The widgets of the Compare dock: pairs and scores, which scroll where the dock is low, above a footer with the views.
 
     Attributes
     ----------
@@ -33,12 +33,9 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.request: ScoreRequest | None = None
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.setContentsMargins(6, 6, 6, 6)
+        column.setContentsMargins(0, 0, 4, 0)
         column.setSpacing(8)
         self._add_pairs(column)
         self.settings = SettingsForm()
@@ -49,15 +46,13 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self._status.setWordWrap(True)
         self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard)
         self._status.setToolTip("What the scores are of, and what could not be done.")
-        column.addWidget(self._status)
-        self._add_views(column)
         self._add_outputs(column)
         column.addStretch(1)
-        self.setWidget(inner)
-        self.setMinimumWidth(inner.minimumSizeHint().width())
+        self.footer = footer(self._status, self._views())
+        self.scroll = fill_scrolled(self, inner, self.footer)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        return QSize(360, self.widget().sizeHint().height())
+        return QSize(360, super().sizeHint().height())
 
     def _add_pairs(self, column: QVBoxLayout) -> None:
         self.pairs = PairsForm()
@@ -72,7 +67,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self.add = button("Add pair", "Add a line in which any two layers can be chosen.")
         column.addLayout(_line(self.by_name, self.add))
 
-    def _add_views(self, column: QVBoxLayout) -> None:
+    def _views(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(4)
@@ -113,7 +108,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
                     grid.addWidget(widget, row, place)
         grid.setColumnStretch(0, 1)
         grid.setColumnStretch(1, 1)
-        column.addLayout(grid)
+        return grid
 
     def _add_outputs(self, column: QVBoxLayout) -> None:
         self.save = button("Save CSV…", "Save the table with full precision as CSV.")

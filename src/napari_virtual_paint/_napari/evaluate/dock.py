@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.evaluate.source_controller import SourceContro
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, command, is_begun, is_finished, missing, state_of_report
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
@@ -55,12 +56,13 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         guard_removals(viewer)
+        join_tabs(self, "Evaluate")
         self.setWindowTitle("Evaluate")
         self.viewer = viewer
         self.head: ReportHead | None = None
         self.panel = panel = EvaluatePanel()
         self.form = panel.form
-        self.scroll = fill_scrolled(self, panel)
+        self.scroll = fill_scrolled(self, panel, panel.footer)
         self.sources = SourceController(viewer, self.form)
         # The process of a cancelled evaluation may still write into the report: the next one waits for its end.
         self._evaluation = LatestJob(self, one_at_a_time=True)

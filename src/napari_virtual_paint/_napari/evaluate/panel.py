@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.evaluate.form import EvaluateForm
 from napari_virtual_paint._napari.evaluate.headline import HeadTable
-from napari_virtual_paint._napari.shared.widgets import push_button, words
+from napari_virtual_paint._napari.shared.widgets import button_grid, footer, push_button, words
 
 
 class EvaluatePanel(QWidget):  # type: ignore[misc]
-    """The widgets of the Evaluate dock, without their behaviour."""
+    """The widgets of the Evaluate dock, without their behaviour; `footer` stays below it where it scrolls."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,29 +40,18 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         top.setSpacing(6)
         top.addWidget(self.form)
         top.addWidget(self.inputs)
-        top.addLayout(_grid((self.start, self.cancel, self.copy, self.earlier)))
         for label in (self.inputs, self.status):
             label.setTextFormat(Qt.TextFormat.RichText)
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
         self.bar.hide()
-        top.addWidget(self.bar)
-        top.addWidget(self.status)
         self.status.hide()
+        self.footer = footer(self.bar, self.status, button_grid((self.start, self.cancel, self.copy, self.earlier), 2))
         result = QVBoxLayout(self.result)
         result.setContentsMargins(0, 0, 0, 0)
         result.setSpacing(4)
         result.addWidget(self.table)
-        result.addLayout(_grid((self.page, self.profile)))
+        result.addLayout(button_grid((self.page, self.profile), 2))
         top.addWidget(self.result)
         self.result.hide()
         top.addStretch(1)
-
-
-def _grid(buttons: tuple[QPushButton, ...]) -> QGridLayout:
-    """Return buttons in two columns."""
-    grid = QGridLayout()
-    grid.setSpacing(4)
-    for place, each in enumerate(buttons):
-        grid.addWidget(each, place // 2, place % 2)
-    return grid

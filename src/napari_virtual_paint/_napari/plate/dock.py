@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.plate.panel import NO_PLATE, PlatePanel
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height
@@ -55,6 +56,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         guard_removals(viewer)
+        join_tabs(self, "Plate")
         self.view = PlatePanel()
         self.queue = PaintQueue()  # without a parent: it must outlive the dock until its painting has stopped
         self.session = PlateSession(self.queue, self)

@@ -7,7 +7,6 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QGridLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -21,14 +20,25 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, form_rows, push_button, row, set_choices, words
+from napari_virtual_paint._napari.shared.widgets import (
+    DEVICES,
+    LINES,
+    button_grid,
+    combo,
+    footer,
+    form_rows,
+    push_button,
+    row,
+    set_choices,
+    words,
+)
 from napari_virtual_paint.runtime.text import counted
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 
 
 class PaintForm(BoundForm[PlateState]):
-    """Edits how a plate is painted."""
+    """Edits how a plate is painted; its `footer`, with progress and buttons, stays in view where the rest is folded away or scrolls."""
 
     packageRequested = Signal(str)  # noqa: N815 - Qt's own way of naming
     """The user wants to open a model's package: a ``"file"`` or a ``"folder"``."""
@@ -149,18 +159,11 @@ class PaintForm(BoundForm[PlateState]):
         model, output = row(self.model, self.open), row(self.output, self.choose)
         how = (("As", self.kind), ("Wells", self.scope), ("Device", self.device), ("Workers", self.workers))
         form = form_rows((("Model", model), ("", self.summary), ("", self.channels), ("", self.ask), ("Output", output), *how))
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        for place, button in enumerate((self.start, self.add, self.pause, self.cancel)):
-            grid.addWidget(button, place // 2, place % 2)
-        grid.addWidget(self.copy, 2, 0, 1, 2)
+        self.footer = footer(self.note, self.bar, self.status, button_grid((self.start, self.pause, self.cancel, self.add, self.copy), 3))
         top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(4)
         top.addLayout(form)
-        for widget in (self.note, self.bar, self.status):
-            top.addWidget(widget)
-        top.addLayout(grid)
         top.addWidget(self.queue)
         for widget in (self.failed_head, self.channels, self.ask):
             widget.hide()

@@ -117,7 +117,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         for widget in (self.message, self.form.failed_head, self.form.failures, self.paint_section):
             top.addWidget(widget)
         top.addStretch(1)
-        fill_scrolled(self, inner)
+        fill_scrolled(self, inner, self.form.footer)
 
     def _navigation(self) -> QHBoxLayout:
         self.fields.setSpacing(2)

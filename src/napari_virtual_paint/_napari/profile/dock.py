@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.profile.plate_link import PlateLink
 from napari_virtual_paint._napari.profile.report_view import ReportView
 from napari_virtual_paint._napari.profile.table import ProfileTable, as_text, write_rows
 from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.saving import saving
@@ -59,13 +60,14 @@ class ProfileDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         guard_removals(viewer)
+        join_tabs(self, "Profile")
         self.setWindowTitle("Profile")
         self.setAcceptDrops(True)
         self.viewer = viewer
         self.wells: tuple[str, ...] = ()
         self.here = -1
         self.panel = ProfilePanel()
-        fill_scrolled(self, self.panel)
+        fill_scrolled(self, self.panel, self.panel.footer)
         self.report = ReportView(self.panel)
         self.link = PlateLink(viewer)
         self._saving = LatestJob(self)

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.profile.scatter import ScatterView
 from napari_virtual_paint._napari.profile.symbols import symbol_icon
 from napari_virtual_paint._napari.shared.legend import Legend
-from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, words
+from napari_virtual_paint._napari.shared.widgets import button_grid, combo, footer, set_choices, words
 
 NO_REPORT = "Open a report (`virtual-paint evaluate … --level profiles -o REPORT`), or drop its folder here."
 MODES = (
@@ -38,7 +38,7 @@ IN_A_ROW = 3
 
 
 class ProfilePanel(QWidget):  # type: ignore[misc]
-    """The widgets of the Profile dock, without their behaviour.
+    """The widgets of the Profile dock, without their behaviour; `footer` stays below it where it scrolls.
 
     Signals
     -------
@@ -127,7 +127,7 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(5)
-        top.addLayout(row(self.title, self.open))
+        top.addWidget(self.title)
         choice = QHBoxLayout()
         choice.addWidget(self.kind, 1)
         choice.addWidget(QLabel("Colour by"))
@@ -138,9 +138,8 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self._source_grid.setSpacing(4)
         top.addLayout(self._source_grid)
         top.addLayout(self._tools())
-        top.addWidget(self.selection)
         self.selection.hide()
-        top.addWidget(self.status)
+        self.footer = footer(self.selection, self.status, button_grid((self.open, self.export), 2))
         near = QHBoxLayout()
         near.addWidget(QLabel("Most like it among"))
         near.addWidget(self.among, 1)
@@ -162,7 +161,6 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.view.mode_changed.connect(self.show_mode)
         self.show_mode("box")
         line.addWidget(self.whole, 1)
-        line.addWidget(self.export, 1)
         return line
 
     def _set_up_near(self) -> None:

@@ -15,6 +15,7 @@ from napari_virtual_paint._napari.register.layers import move, moved, painted_fr
 from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState, missing
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.layers import LayerSource, stack_from_layers
@@ -53,6 +54,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         guard_removals(viewer)
+        join_tabs(self, "Register")
         self.viewer: Any = viewer
         self.setWindowTitle("Register")
         self.model_list = ModelList()

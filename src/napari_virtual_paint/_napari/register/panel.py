@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QListWidget, QProgressBar, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
-from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, set_names, words
+from napari_virtual_paint._napari.shared.widgets import (
+    button_grid,
+    combo,
+    fill_scrolled,
+    footer,
+    form_rows,
+    row,
+    set_choices,
+    set_names,
+    words,
+)
 from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
 from napari_virtual_paint.runtime.progress import time_left
@@ -46,7 +56,7 @@ def missing(choice: RegisterState, images: int) -> str:
 
 
 class RegisterPanel(BoundForm[RegisterState]):
-    """Edits a `RegisterState`; beneath it buttons, progress and a sentence about the outcome."""
+    """Edits a `RegisterState`; a footer shows progress, a sentence about the outcome, and the buttons."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,18 +131,14 @@ class RegisterPanel(BoundForm[RegisterState]):
         self.status.setText(sentence)
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for label, widget in (("Move", self.layers), ("Model", self.model), ("Stain", self.stain), ("Onto", self.onto), ("Fit", self.kind)):
-            form.addRow(label, widget)
-        form.addRow("Up to", row(self.rotation, self.scale))
-        column.addLayout(form)
-        column.addLayout(row(self.register, self.cancel, self.undo))
-        column.addWidget(self.bar)
-        column.addWidget(self.status)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 4, 0)
+        chosen = (("Move", self.layers), ("Model", self.model), ("Stain", self.stain), ("Onto", self.onto), ("Fit", self.kind))
+        column.addLayout(form_rows((*chosen, ("Up to", row(self.rotation, self.scale)))))
         column.addStretch(1)
+        self.footer = footer(self.bar, self.status, button_grid((self.register, self.cancel, self.undo), 3))
+        fill_scrolled(self, inner, self.footer)
 
 
 def _spin(low: float, high: float, value: float, suffix: str, tip: str) -> QDoubleSpinBox:

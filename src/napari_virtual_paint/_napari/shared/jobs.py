@@ -24,6 +24,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
+from napari_virtual_paint._napari.shared import collection
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
@@ -126,6 +127,7 @@ class Job(QObject):  # type: ignore[misc]
 
         drive.__qualname__ = self.title  # napari names it when the viewer is closed mid-run
         LIVE.add(self)
+        collection.hold()
         pool = QThreadPool.globalInstance()
         pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
         self.worker = create_worker(drive, _worker_class=_GeneratorWorker, _start_thread=False)
@@ -241,6 +243,7 @@ class Job(QObject):  # type: ignore[misc]
         self._cancelled()
         self._callbacks = {}
         LIVE.discard(self)
+        collection.release()
         self.stopped.emit()
         self.deleteLater()
 

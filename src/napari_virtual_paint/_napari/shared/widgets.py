@@ -11,8 +11,10 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
+    QLayout,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -24,6 +26,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 LINES = 4  # lines that a list shows before it scrolls
+BODY = 120  # pixels of a dock's body that stay in view above its footer, at least
 
 
 def fill_height(dock: QWidget) -> None:
@@ -112,17 +115,49 @@ def words(text: str = "") -> QLabel:
     return label
 
 
-def fill_scrolled(panel: QWidget, inner: QWidget) -> QScrollArea:
-    """Fill a dock with a widget that scrolls up and down where the dock is lower than it."""
+def footer(*rows: QWidget | QLayout) -> QWidget:
+    """Return the rows of a dock that never scroll away: its progress bar, status line and main buttons."""
+    made = QWidget()
+    column = QVBoxLayout(made)
+    column.setContentsMargins(0, 4, 4, 0)
+    column.setSpacing(4)
+    for each in rows:
+        column.addWidget(each) if isinstance(each, QWidget) else column.addLayout(each)
+    return made
+
+
+def button_grid(buttons: Sequence[QWidget], columns: int) -> QGridLayout:
+    """Return buttons of one width in rows; a last row with fewer is stretched where that is even."""
+    grid = QGridLayout()
+    grid.setSpacing(4)
+    whole = len(buttons) // columns * columns
+    rest = len(buttons) - whole
+    units = columns * max(rest, 1)  # columns of the grid that both kinds of rows divide
+    for place, each in enumerate(buttons):
+        span = units // (columns if place < whole else rest)
+        line, column = divmod(place, columns)
+        grid.addWidget(each, line, column * span, 1, span)
+    for column in range(units):
+        grid.setColumnStretch(column, 1)
+    return grid
+
+
+def fill_scrolled(panel: QWidget, inner: QWidget, below: QWidget | None = None) -> QScrollArea:
+    """Fill a dock with a widget that scrolls up and down where the dock is lower than it, above a `footer` that stays in place."""
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(inner)
+    scroll.setMinimumHeight(BODY)
     outer = QVBoxLayout(panel)
     outer.setContentsMargins(6, 6, 2, 6)
-    outer.addWidget(scroll)
+    outer.setSpacing(0)
+    outer.addWidget(scroll, 1)
+    if below is not None:
+        outer.addWidget(below)
     panel.setMinimumWidth(290)
+    fill_height(panel)
     return scroll
 
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared import model_card, preferences
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
@@ -68,6 +69,7 @@ class StainDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         guard_removals(viewer)
+        join_tabs(self, "Stain")
         self.viewer = viewer
         self.model_list = ModelList()
         self.painting: PaintJob | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
-from napari_virtual_paint._napari.shared.widgets import button, words
+from napari_virtual_paint._napari.shared.widgets import button, button_grid, fill_scrolled, footer, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 from napari_virtual_paint.runtime.progress import time_left
 
@@ -14,7 +13,7 @@ KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+
 
 
 class StainPanel(QWidget):  # type: ignore[misc]
-    """The form in a scroll area; below it the estimate, buttons and progress. `StainDock` connects them."""
+    """The form, and a footer with the estimate, the progress and the buttons. `StainDock` connects them."""
 
     def __init__(self, form: QWidget) -> None:
         super().__init__()
@@ -46,30 +45,12 @@ class StainPanel(QWidget):  # type: ignore[misc]
 
     def _lay_out(self) -> None:
         self.form.layout().addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self.form)
         self.bar.setTextVisible(True)
         self.bar.setToolTip("How much is painted")
         self.bar.hide()
-        buttons = QGridLayout()
-        buttons.setSpacing(4)
-        for column, each in enumerate((self.button_paint, self.button_preview, self.button_cancel)):
-            buttons.addWidget(each, 0, 2 * column, 1, 2)
-        buttons.addWidget(self.button_copy, 1, 0, 1, 3)
-        buttons.addWidget(self.button_compare, 1, 3, 1, 3)
-        for column in range(6):
-            buttons.setColumnStretch(column, 1)
-        top = QVBoxLayout(self)
-        top.setContentsMargins(6, 6, 6, 6)
-        top.setSpacing(4)
-        top.addWidget(scroll, 1)
-        for widget in (self.domain, self.check, self.bar, self.status):
-            top.addWidget(widget)
-        top.addLayout(buttons)
-        self.setMinimumWidth(300)
+        buttons = (self.button_paint, self.button_preview, self.button_cancel, self.button_copy, self.button_compare)
+        self.footer = footer(self.domain, self.check, self.bar, self.status, button_grid(buttons, 3))
+        fill_scrolled(self, self.form, self.footer)
 
     @staticmethod
     def _words(tip: str) -> QLabel:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QWidget
 
 from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint._napari.train.config_controller import ConfigController, name_taken
@@ -43,10 +44,11 @@ class TrainDock(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         guard_removals(viewer)
+        join_tabs(self, "Train")
         self.viewer = viewer
         self.panel = TrainPanel()
         self.form = self.panel.form
-        self.scroll = fill_scrolled(self, self.panel)
+        self.scroll = fill_scrolled(self, self.panel, self.panel.footer)
         self.monitor = RunMonitor(viewer, self.panel)
         self.config = ConfigController(viewer, self.panel, self.monitor)
         self._scrolling = Debounced(LAYOUT, self._scroll_to_run, self)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import LINES, push_button, words
+from napari_virtual_paint._napari.shared.widgets import LINES, footer, push_button, words
 from napari_virtual_paint._napari.train.curve import CurveView
 from napari_virtual_paint._napari.train.form import TrainForm, heading
 from napari_virtual_paint._napari.train.preview import PreviewView
@@ -27,7 +27,7 @@ START = "Ctrl+Alt+B"
 
 
 class TrainPanel(QWidget):  # type: ignore[misc]
-    """The widgets of the Train dock, without their behaviour.
+    """The widgets of the Train dock, without their behaviour; `footer` stays below it where it scrolls.
 
     Signals
     -------
@@ -52,7 +52,7 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         self.give_up = push_button("Don't train", "Back to the form")
         self.runs = QListWidget()
         self.open_run = push_button("Open run…", "Watch a run that was started elsewhere: choose its run folder")
-        self.watching = QWidget()
+        self.watching, self.controls = QWidget(), QWidget()  # shown once a run is watched
         self.status, self.bar = words(), QProgressBar()
         self.curve, self.preview = CurveView(), PreviewView()
         self.pause = push_button("Pause", "Hold the training after the step under way, or go on")
@@ -95,12 +95,11 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top.setSpacing(5)
         top.addWidget(self.form)
         for label in (self.problem, self.time, self.report):
-            top.addWidget(label)
             label.hide()
+        top.addWidget(self.time)
+        top.addWidget(self.report)
         self.asking.setLayout(_row(self.leave_out, self.go_on, self.give_up))
-        top.addWidget(self.asking)
         self.asking.hide()
-        top.addLayout(_row(self.check, self.start))
         head = QHBoxLayout()
         head.addWidget(heading("Runs"), 1)
         head.addWidget(self.open_run)
@@ -110,8 +109,10 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.runs)
         self._lay_out_run()
         top.addWidget(self.watching)
-        self.watching.hide()
         top.addStretch(1)
+        self.footer = footer(self.problem, self.asking, self.controls, _row(self.check, self.start))
+        for part in (self.watching, self.controls):
+            part.hide()
 
     def _lay_out_run(self) -> None:
         self.bar.setToolTip("How far the training is")
@@ -119,13 +120,18 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         line = QVBoxLayout(self.watching)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(4)
-        for widget in (self.status, self.bar, self.curve, self.preview):
+        for widget in (self.curve, self.preview):
             line.addWidget(widget)
+        below = QVBoxLayout(self.controls)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(4)
+        below.addWidget(self.status)
+        below.addWidget(self.bar)
         grid = QGridLayout()
         grid.setSpacing(4)
         for place, each in enumerate((self.pause, self.stop, self.finish, self.resume, self.paint)):
             grid.addWidget(each, place // 3, place % 3)
-        line.addLayout(grid)
+        below.addLayout(grid)
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.run_chosen.emit(item.data(Qt.ItemDataRole.UserRole))

@@ -128,6 +128,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
             self._panel.curve.set_state(None)
         self.location, self._stop_requested = location, False
         self._panel.watching.show()
+        self._panel.controls.show()
         self.watched.emit()
         self._watching.start(
             lambda: watch_changes(lambda: process.state_of(location)),

@@ -6,7 +6,6 @@ It is started as soon as workers may be needed, and imports while this process o
 from __future__ import annotations
 
 import ctypes
-import gc
 import importlib
 import multiprocessing
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from napari_virtual_paint.runtime import garbage
 from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked, start_child
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
@@ -74,17 +74,14 @@ def start_process(target: Any, *arguments: Any, name: str) -> Any:
 def import_lean(names: Iterable[str]) -> None:
     """Import modules faster: without their optional imports (`SKIPPED`) and without garbage collection."""
     skipped = [name for name in SKIPPED if name not in sys.modules]
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        sys.modules.update(dict.fromkeys(skipped))  # type: ignore[arg-type]  # importing such a name raises ImportError, as expected
-        for name in names:
-            importlib.import_module(name)
-    finally:
-        for name in skipped:
-            sys.modules.pop(name, None)
-        if collecting:
-            gc.enable()
+    with garbage.paused():
+        try:
+            sys.modules.update(dict.fromkeys(skipped))  # type: ignore[arg-type]  # importing such a name raises ImportError, as expected
+            for name in names:
+                importlib.import_module(name)
+        finally:
+            for name in skipped:
+                sys.modules.pop(name, None)
 
 
 def keep_freed_memory() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, SourceMetadata, assemble_plate, strip_zeros
 from napari_virtual_paint.plates.layouts.file_location import locate, relocate, remote_note
+from napari_virtual_paint.plates.layouts.index_search import list_folder
 from napari_virtual_paint.plates.layouts.table_columns import (
     SUFFIXES,
     columns_of,
@@ -36,8 +36,7 @@ def _table(path: Path) -> Path | None:
         return path if path.suffix.lower() in SUFFIXES else None
     if not path.is_dir():
         return None
-    with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    names = [name for name in list_folder(path).files if name.lower().endswith(SUFFIXES)]
     tables = [path / name for name in names[:_MOST_TABLES] if {"path", "well"} <= {meaning(column) for column in header_of(path / name)}]
     return tables[0] if len(tables) == 1 else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from napari_virtual_paint.reading.formats import SUFFIXES as IMAGES
 
 DEPTH = 3  # levels below a folder at which an index is looked for; a folder ``Images`` is part of the one above it
 MOST_ENTRIES = 400_000  # entries of folders that are looked at for one
+QUICK_FOLDER, QUICK = 400, 1600  # entries of a folder, and of all folders, that are looked at where the answer must be quick
 HEAD = 1 << 16  # bytes of an index in which its plate's name is looked for
 
 
@@ -28,6 +30,7 @@ class IndexKind:
     """Sorts the files of one folder by their names in small letters; of several with the same plate the first is read."""
     name_of: Callable[[Path], str] = lambda path: ""  # name of the plate in an index, read quickly; empty if it has none
     folders: Callable[[str], bool] = lambda name: False  # whether a folder, by its name, can be part of the plate without an index
+    usual: tuple[str, ...] = ()  # names that such files usually have, which are looked for in folders that are too large to be listed
 
 
 @dataclass(frozen=True)
@@ -46,43 +49,64 @@ class Folder:
     path: Path
     files: tuple[str, ...]
     folders: tuple[str, ...]
+    cut: bool = False  # whether there are more
 
 
-_listed: ContextVar[dict[Path, Folder] | None] = ContextVar("_listed", default=None)
+class _Listing:
+    """What `list_folder` has returned, and how many entries it may still look at."""
+
+    def __init__(self, quick: bool) -> None:
+        self.known: dict[Path, Folder] = {}
+        self.most = QUICK_FOLDER if quick else sys.maxsize
+        self.left = QUICK if quick else sys.maxsize
+
+
+_listing: ContextVar[_Listing | None] = ContextVar("_listing", default=None)
 
 
 @contextmanager
-def each_folder_listed_once() -> Iterator[None]:
-    """Remember what `list_folder` returns while one plate is opened: every layout looks at the same folders, which may hold many images."""
-    token = _listed.set({}) if _listed.get() is None else None
+def each_folder_listed_once(*, quick: bool = False) -> Iterator[None]:
+    """Remember what `list_folder` returns while one plate is opened: every layout looks at the same folders, which may hold many images.
+
+    Parameters
+    ----------
+    quick
+        Whether only the first entries of folders are listed, `QUICK_FOLDER` of each and `QUICK` in all.
+    """
+    token = _listing.set(_Listing(quick)) if _listing.get() is None else None
     try:
         yield
     finally:
         if token is not None:
-            _listed.reset(token)
+            _listing.reset(token)
 
 
 def list_folder(path: Path) -> Folder:
     """Return the entries of a folder, sorted; none if it can't be read."""
-    known = _listed.get()
-    if known is None:
-        return _list(path)
-    if path not in known:
-        known[path] = _list(path)
-    return known[path]
+    listing = _listing.get()
+    if listing is None:
+        return _list(path, sys.maxsize)
+    if path not in listing.known:
+        found = listing.known[path] = _list(path, min(listing.most, listing.left))
+        listing.left -= len(found.files) + len(found.folders)
+    return listing.known[path]
 
 
-def _list(path: Path) -> Folder:
+def _list(path: Path, most: int) -> Folder:
     files: list[str] = []
     folders: list[str] = []
+    cut = False
     try:
         with os.scandir(path) as entries:
-            for entry in entries:
+            for count, entry in enumerate(entries):
+                if count >= most:
+                    cut = True
+                    break
                 if not is_hidden(entry.name):
                     (folders if entry.is_dir() else files).append(entry.name)
     except OSError:
         return Folder(path, (), ())
-    return Folder(path, tuple(sorted(files)), tuple(sorted(folders)))
+    return Folder(path, tuple(sorted(files)), tuple(sorted(folders)), cut)
 
 
 def is_hidden(name: str) -> bool:
@@ -95,6 +119,8 @@ def indexes_in(folder: Folder, kinds: Iterable[IndexKind]) -> list[FoundIndex]:
     found: list[FoundIndex] = []
     for kind in kinds:
         names = [name for name in folder.files if kind.matches(name.casefold())]
+        if folder.cut:
+            names += [name for name in kind.usual if name not in names and (folder.path / name).is_file()]
         seen: set[str] = set()
         for name in sorted(names, key=lambda name: (kind.rank(name.casefold()), name)):
             path = folder.path / name

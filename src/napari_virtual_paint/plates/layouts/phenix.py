@@ -45,7 +45,7 @@ def _plate_name(path: Path) -> str:
     return tag_in_head(path, r"(?s)<Plate>.*?<Name>([^<]*)</Name>") or tag_in_head(path, r"<PlateID>([^<]*)</PlateID>")
 
 
-INDEX = IndexKind("opera-phenix", _NAMES.__contains__, _NAMES.index, _plate_name)
+INDEX = IndexKind("opera-phenix", _NAMES.__contains__, _NAMES.index, _plate_name, usual=INDICES)
 
 
 def recognizes(path: Path) -> bool:

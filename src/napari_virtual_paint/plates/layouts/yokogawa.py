@@ -39,7 +39,7 @@ _DETAIL, _CHANNEL, _PLATE = "MeasurementDetail", "MeasurementDetail/MeasurementC
 _CHANNELS, _STACK = "ChannelList/Channel", "ActionList/ActionAcquire3D"
 
 
-INDEX = IndexKind("yokogawa", lambda name: name.endswith(".mlf"))
+INDEX = IndexKind("yokogawa", lambda name: name.endswith(".mlf"), usual=(LIST,))
 
 
 def recognizes(path: Path) -> bool:
