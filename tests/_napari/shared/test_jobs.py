@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,10 +11,15 @@ import time
 from dataclasses import dataclass
 
 import pytest
+from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.activity import ActivityBar
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint.errors import Cancelled, InputError
 
 
@@ -64,7 +70,7 @@ def activity(title):
 
 
 def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_viewer, qtbot):
-    make_napari_viewer()
+    viewer = make_napari_viewer()
     ticks = []
     job = jobs.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
     qtbot.waitUntil(lambda: activity("Counting") != [], timeout=5000)
@@ -75,7 +81,11 @@ def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_vie
     assert bars[0].n > 0
     qtbot.waitUntil(lambda: not job.running, timeout=30_000)
     assert len(ticks) < 100
-    assert bars[0] not in napari_progress._all_instances
+    shown = [label.text() for label in viewer.window._qt_window.findChildren(QLabel) if label.text().startswith("Counting")]
+    assert len(shown) == 1
+    assert re.fullmatch(r"Counting: Done in [\d.]+ s\.", shown[0])
+    jobs.start_function(lambda: 7, title="Next")
+    qtbot.waitUntil(lambda: bars[0] not in napari_progress._all_instances, timeout=30_000)
 
 
 def test_cancel_ends_the_generator_in_its_own_thread(make_napari_viewer, qtbot):
@@ -124,6 +134,28 @@ def test_a_quiet_job_is_not_in_the_activity_dialog(make_napari_viewer, qtbot):
     jobs.start_function(lambda: 7, title="Quiet", done=results.append, quiet=True)
     assert not [bar for bar in napari_progress._all_instances if bar.desc.startswith("Quiet")]
     qtbot.waitUntil(lambda: results == [7], timeout=30_000)
+
+
+def test_no_step_runs_while_napari_adds_the_bar(make_napari_viewer, qtbot, monkeypatch):
+    """napari runs the event loop three times for a bar: layers that changed then would be drawn in the midst of their change."""
+    make_napari_viewer()
+    inside, steps, turns = [False], [], []
+    describe = QtLabeledProgressBar.setDescription
+
+    def watched(bar, text):
+        inside[0] = True
+        QTimer.singleShot(0, lambda: turns.append(inside[0]))
+        describe(bar, text)
+        QApplication.processEvents()
+        inside[0] = False
+
+    monkeypatch.setattr(QtLabeledProgressBar, "setDescription", watched)
+    queue = StepQueue()
+    jobs.start(lambda: counting(3), title="Counting")
+    monkeypatch.setattr(jobs, "ActivityBar", lambda *args: (queue.add(lambda: steps.append(inside[0])), ActivityBar(*args))[1])
+    qtbot.waitUntil(lambda: steps != [] and turns != [], timeout=30_000)
+    assert turns == [True], "events did run inside"
+    assert steps == [False]
 
 
 @pytest.mark.parametrize(

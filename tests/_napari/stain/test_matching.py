@@ -62,7 +62,7 @@ def test_turns_give_sd_layers_that_are_hidden_and_go_with_their_painting(volume,
     assert (layer.name, layer.visible, layer.colormap.name, layer.contrast_limits[0]) == ("DNA SD", False, "inferno", 0)
     assert layer.contrast_limits[1] == pytest.approx(np.percentile(layer.data, 99.5), rel=1e-3)
     assert our_metadata(stains["DNA"])["uncertainty"] == pytest.approx(truth.report.uncertainty["DNA"], rel=1e-3)
-    assert "median of 4 passes, mean SD DNA" in dock.panel.status.text()
+    assert "Median of 4 passes; mean SD DNA" in dock.panel.status.text()
     assert layer not in paintable(viewer)
     assert layer not in comparable(viewer), "an SD is nobody's truth"
     dock.choose(tta="none")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import QObject, QTimer
@@ -11,6 +12,21 @@ from qtpy.QtCore import QObject, QTimer
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 _BUSY: set[StepQueue] = set()  # queues with pending steps: they must outlive the object that queued them
+_held = 0  # how many blocks of `steps_held` are entered
+
+
+@contextmanager
+def steps_held() -> Iterator[None]:
+    """Hold the steps of all queues during a call that lets events run: layers change, and the canvas is drawn, in turns of their own."""
+    global _held
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+        if not _held:
+            for queue in list(_BUSY):
+                queue.resume()
 
 
 class StepQueue(QObject):  # type: ignore[misc]
@@ -37,8 +53,15 @@ class StepQueue(QObject):  # type: ignore[misc]
         self._timer.stop()
         _BUSY.discard(self)
 
+    def resume(self) -> None:
+        """Go on after `steps_held`."""
+        if self._steps:
+            self._timer.start()
+
     @timed
     def _next(self) -> None:
+        if _held:
+            return
         step = self._steps.popleft()
         try:
             step()

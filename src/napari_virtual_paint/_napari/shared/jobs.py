@@ -19,18 +19,21 @@ from functools import partial
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
-from qtpy.QtWidgets import QApplication, QProgressBar
+from qtpy.QtWidgets import QApplication
 
 from napari_virtual_paint._napari.shared import collection
+from napari_virtual_paint._napari.shared.activity import ActivityBar
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress
+from napari_virtual_paint.device import is_out_of_memory
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.processes import without_main_script
-from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
+from napari_virtual_paint.runtime.progress import EtaEstimator
+from napari_virtual_paint.runtime.text import elapsed, one_line
+from napari_virtual_paint.runtime.write_errors import os_error_of
 
 TICK = 500  # milliseconds between two updates of the screen while work runs: layers refresh twice a second at most
 PATIENCE = 500  # milliseconds that a cancelled worker has to end by itself before its job is ended without it
@@ -72,18 +75,6 @@ class _GeneratorWorker(GeneratorWorker):  # type: ignore[misc]
             job.worker_quit()
 
 
-class _Activity(cancelable_progress):  # type: ignore[misc]
-    """The job's bar in napari's activity dialog; its Cancel button cancels the job."""
-
-    job: weakref.ref[Job] | None = None
-
-    def cancel(self) -> None:
-        super().cancel()
-        job = self.job() if self.job is not None else None
-        if job is not None:
-            job.cancel()
-
-
 class Job(QObject):  # type: ignore[misc]
     """A generator that runs in a thread; made by `start`. All callbacks run on the GUI thread.
 
@@ -108,7 +99,6 @@ class Job(QObject):  # type: ignore[misc]
         self._callbacks = callbacks
         self._cancel_requested = threading.Event()
         self._clock = EtaEstimator()
-        self._bar: QProgressBar | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(TICK)
         self._timer.timeout.connect(self._tick)
@@ -117,7 +107,9 @@ class Job(QObject):  # type: ignore[misc]
         self._patience.setInterval(PATIENCE)
         self._patience.timeout.connect(self._cancelled)
         self._quiet = quiet
-        self._activity: _Activity | None = None
+        self._activity: ActivityBar | None = None
+        self._sentence = ""  # how it ended
+        self._began = time.monotonic()
 
     def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Start the worker."""
@@ -194,49 +186,35 @@ class Job(QObject):  # type: ignore[misc]
     @timed
     def _tick(self) -> None:
         if self.running:
-            self._show_activity()
+            if self._activity is not None:
+                self._activity.show(self.progress)
             self._call("tick", self.progress)
 
     @timed
     def _enter_activity(self) -> None:
-        """Add a bar to the activity dialog, for which napari runs the event loop: not while a click is being handled."""
+        """Add a bar to the activity dialog, for which napari runs the event loop: in a turn of its own."""
         if not self.running:
             return
-        self._activity = _Activity(total=0, desc=self.title)
-        self._activity.job = weakref.ref(self)
-        self._bar = _find_bar(self._activity)
-        self._leave_activity()  # if it ended meanwhile
+        self._activity = ActivityBar(self.title, self.cancel)
+        self._leave_activity(self._sentence)  # if it ended meanwhile
 
-    def _leave_activity(self) -> None:
-        if not self.running and self._activity is not None and self._activity in type(self._activity)._all_instances:
-            self._bar = None
-            self._activity.close()
-
-    def _show_activity(self) -> None:
-        """Move the bar of the activity dialog without `update`, which would run the event loop inside this callback."""
-        state = self.progress
-        if not state.total or self._activity is None:
-            return
-        if self._activity.total != 1000:
-            self._activity.total = 1000
-        self._activity.n = round(1000 * state.fraction)
-        self._activity.events.eta(value=time_left(state.seconds_left))
-        if self._bar is not None:
-            set_bar(self._bar, self._activity.n)
+    def _leave_activity(self, sentence: str) -> None:
+        if not self.running and self._activity is not None:
+            self._activity.end(sentence) if sentence else self._activity.close()
 
     @timed
     def _returned(self, outcome: _Outcome) -> None:
         if not self.running or self._cancel_requested.is_set():
             return
-        self._end()
         if outcome.error is None:
+            self._end(f"Done in {elapsed(time.monotonic() - self._began)}.")
             self._call("done", outcome.result)
-            return
-        if isinstance(outcome.error, Cancelled):
-            self._call("cancelled")
-            return
-        show_failure(self.title, outcome.error)
-        self._call("failed", outcome.error)
+        elif isinstance(outcome.error, Cancelled):
+            self._cancelled()
+        else:
+            self._end(failure_sentence(self.title, outcome.error))
+            show_failure(self.title, outcome.error)
+            self._call("failed", outcome.error)
 
     @timed
     def _finished(self) -> None:
@@ -249,14 +227,16 @@ class Job(QObject):  # type: ignore[misc]
 
     def _cancelled(self) -> None:
         if self.running:
-            self._end()
+            self._end("Cancelled.")
             self._call("cancelled")
 
-    def _end(self) -> None:
+    def _end(self, sentence: str = "") -> None:
+        """End for the user; the sentence stays in the activity dialog for a while."""
         self.running = False
         self._timer.stop()
         self._patience.stop()
-        self._leave_activity()
+        self._sentence = sentence
+        self._leave_activity(sentence)
         self.ended.emit()
 
 
@@ -276,26 +256,24 @@ def stop_all(milliseconds: int = 10_000) -> None:
         QThreadPool.globalInstance().waitForDone(milliseconds)
 
 
-def _find_bar(activity: Any) -> QProgressBar | None:
-    """Return the bar that napari's activity dialog shows for a progress object."""
-    for window in QApplication.topLevelWidgets():
-        for bar in window.findChildren(QProgressBar):
-            if getattr(bar.parent(), "progress", None) is activity:
-                return bar
-    return None
-
-
 def show_failure(title: str, error: BaseException) -> None:
-    """Show an error as a notification: its own sentence if it is one of ours, else what stopped and a request to report it."""
+    """Show an error as a notification (see `failure_sentence`); what is no fault of the user's is logged whole."""
     if not isinstance(error, VirtualPaintError):
         log.error("%s stopped", title, exc_info=error)
     show_error(failure_sentence(title, error))
 
 
 def failure_sentence(title: str, error: BaseException) -> str:
-    """Return what an error says in one sentence: its own if it is one of ours, else what stopped and a request to report it."""
+    """Return what an error means for the user: what stopped, why, and what to do."""
     if isinstance(error, VirtualPaintError):
         return str(error)
+    if isinstance(error, MemoryError) or ("torch" in sys.modules and is_out_of_memory(error)):
+        return f"{title} ran out of memory; close other programs, or choose a smaller image."
+    disk = os_error_of(error)
+    if isinstance(disk, FileNotFoundError):
+        return f"{title} stopped: {disk.filename or 'a file'} is no longer there; put it back or open the image again."
+    if disk is not None and disk.filename:
+        return f"{title} stopped: {disk.filename} can't be read ({one_line(OSError(disk.strerror))}); open the image again."
     words = str(error) or type(error).__name__
     return f"{title} stopped by a fault of the program ({type(error).__name__}: {words}). The log has the details; please report it."
 

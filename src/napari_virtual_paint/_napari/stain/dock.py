@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
+from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain.form import StainForm
 from napari_virtual_paint._napari.stain.matching import (
@@ -33,19 +34,18 @@ from napari_virtual_paint._napari.stain.matching import (
     select_models,
     unstained,
 )
-from napari_virtual_paint._napari.stain.painting import PaintJob, PaintRequest
+from napari_virtual_paint._napari.stain.painting import Outcome, PaintJob, PaintRequest
 from napari_virtual_paint._napari.stain.panel import StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.runtime.text import elapsed
 
 if TYPE_CHECKING:
     import napari.viewer
 
     from napari_virtual_paint._napari.stain.domain_label import Question
-    from napari_virtual_paint.painting import PaintReport
 
+FOLLOWED = ("name", "data", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")  # events of layers
 PAUSE = 300  # milliseconds after the last change before memory and run time are estimated
 
 
@@ -83,6 +83,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         fill_height(self)
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
+        self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
         self._added = False
         self._layers_chosen = False  # whether the user ticked the layers
         self._last = StainState()  # what was chosen when the layers were last fitted
@@ -224,8 +225,8 @@ class StainDock(QWidget):  # type: ignore[misc]
             return
         added = getattr(event, "value", None) if getattr(event, "type", "") == "inserted" else None
         for layer in [added] if added is not None else list(self.viewer.layers) if event is None else []:
-            for emitter in (layer.events.name, layer.events.scale, layer.events.units, layer.events.axis_labels):
-                emitter.connect(self._layers_changed)
+            for name in FOLLOWED:
+                getattr(layer.events, name).connect(self._layers_changed)
         self._added = self._added or added is not None
         if len(self.viewer.layers) > MANY and event is not None:
             self._relist.start()
@@ -259,6 +260,14 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def _refit(self) -> None:
         """Show how the layers fit the models, and have memory, run time and applicability worked out."""
+        self._fit_layers()
+        self._show_fit()
+        self._forecast.drop()
+        self._pause.start()
+        self.panel.domain.ask(self._domain_question)
+
+    def _fit_layers(self) -> None:
+        """Take the layers' pixels and places as they are now, and match them to the models."""
         state = self.value()
         chosen = set(state.layers)
         layers = [layer for layer in self.viewer.layers if layer.name in chosen]
@@ -272,10 +281,6 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.selected = select_models(self.models, self.fit, self._channels(), state.ensemble)
         if self.selected.problem and not self.fit.problem:
             self.fit = replace(self.fit, match=None, problem=self.selected.problem)
-        self._show_fit()
-        self._forecast.drop()
-        self._pause.start()
-        self.panel.domain.ask(self._domain_question)
 
     def _best_model(self, layers: list[Any]) -> str:
         """Return the model that the layers fit without a question and that uses most of them, else the first."""
@@ -347,6 +352,7 @@ class StainDock(QWidget):  # type: ignore[misc]
     # -- painting -----------------------------------------------------------------------------------------------------
 
     def _start(self, preview: bool) -> None:
+        self._fit_layers()
         fit, model, models = self.fit, self.model, self.selected.models
         if model is None or models is None or fit.source is None or fit.match is None:
             return
@@ -356,26 +362,33 @@ class StainDock(QWidget):  # type: ignore[misc]
             preferences.remember(model.info.id, fit.source.stack.channel_labels, state.channels)
         painting = PaintJob(self.viewer, PaintRequest(state, models, fit.source, fit.match, self.panel.domain.verdict))
         painting.progressed.connect(self.panel.show_progress)
+        painting.ending.connect(self._ending)
         painting.finished.connect(self._finished)
         self.painting = painting
+        self.panel.status.setText("Starting…")
         try:
             painting.preview() if preview else painting.start()
         except VirtualPaintError as error:
             show_error(str(error))
+            self.panel.status.setText(str(error))
             self.painting = None
-        self.panel.bar.setRange(0, 0)
+        else:
+            self._shown[preview] = painting
+        set_bar(self.panel.bar, 0, 0)
         self._enable()
 
-    def _finished(self, how: str, painting: Any) -> None:
+    def _ending(self, sentence: str) -> None:
+        """Say how the painting ended; the buttons wait until its layers are up to date."""
+        self.panel.status.setText(sentence)
+        self.panel.bar.hide()
+        self.panel.button_cancel.setEnabled(False)
+
+    def _finished(self, outcome: Outcome) -> None:
         doubts = self.fit.source.stack.notes if self.fit.source is not None else ()
         notes = (*doubts, *(self.fit.match.notes if self.fit.match is not None else ()))
         self.painting = None
-        self.panel.status.setText({"cancelled": "Cancelled.", "failed": "Stopped by an error."}.get(how, ""))
-        if painting is not None:
-            report = painting.report
-            exact = ", exact" if report.exact else ""
-            self.panel.status.setText(f"Painted in {elapsed(report.seconds)} on {report.device}{exact}{passes_of(report)}.")
-            new = [note for note in report.notes if note not in notes]
+        if outcome.painting is not None:
+            new = [note for note in outcome.painting.report.notes if note not in notes]
             if new:
                 show_warning("\n".join(new))
         self._enable()
@@ -386,12 +399,3 @@ class StainDock(QWidget):  # type: ignore[misc]
         busy = self.painting is not None
         self.panel.set_busy(busy, ready=self.fit.ready and not busy)
         self.form.setBusy(busy)
-
-
-def passes_of(report: PaintReport) -> str:
-    """Return how many passes were merged and how far they differ, as words behind a sentence."""
-    if not report.uncertainty:
-        return ""
-    return (
-        f"; {report.merge} of {report.passes} passes, mean SD {', '.join(f'{stain} {sd:.2g}' for stain, sd in report.uncertainty.items())}"
-    )

@@ -186,7 +186,7 @@ class StainForm(BoundForm[StainState]):
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
-        self.hide_input = QCheckBox("Hide the input while stains are shown")
+        self.hide_input = QCheckBox("Hide the input and other stains of the image")
         self._rows: list[QComboBox] = []
         self._models: list[tuple[str, str, str]] = []
         self._shown: tuple[Any, ...] = ()
@@ -293,7 +293,9 @@ class StainForm(BoundForm[StainState]):
         self.tile.setSpecialValueText("auto")
         self.tile.setSuffix(" px")
         self.tile.setToolTip("Most pixels a side of a tile; auto takes what fits the device")
-        self.hide_input.setToolTip("Stains add up with what lies below: a bright transmitted-light image would drown them")
+        self.hide_input.setToolTip(
+            "Stains add up with what lies at the same place: the input would drown them, and true stains would pass for the model's"
+        )
         self.hide_input.setChecked(True)
         self.about.addWidget(self.card)
         self.about.setToolTip("What the model was trained on, its scores, what it is not for")

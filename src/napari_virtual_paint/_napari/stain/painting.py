@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -15,6 +16,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import PIXELS
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.jobs import failure_sentence
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import (
     KEY,
@@ -28,6 +30,7 @@ from napari_virtual_paint._napari.shared.layers import (
 )
 from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.stain.canvas import SMALLEST, STEPS, Canvas, Span
+from napari_virtual_paint._napari.stain.covering import HiddenLayers
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
@@ -35,7 +38,11 @@ from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting import domain_check
 from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.painting.network_input import output_shape
+from napari_virtual_paint.runtime.text import elapsed
 from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.painting import Painting, PaintReport
 
 ROLE = "uncertainty"  # role of a layer of SDs in its metadata
 COLORMAP = "inferno"
@@ -77,6 +84,11 @@ class PaintRequest:
         """Whether a plane alone is enough to paint it."""
         return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.models.members)
 
+    def inputs(self, viewer: Any) -> list[Any]:
+        """Return the layers that are painted from, as far as they are still there."""
+        names = set(self.source.layers)
+        return [layer for layer in viewer.layers if layer.name in names]
+
     @property
     def metadata(self) -> dict[str, Any]:
         """Our metadata of stain layers, beside channel and provenance."""
@@ -95,6 +107,15 @@ class _Started:
     message: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """How a painting ended."""
+
+    how: Literal["done", "cancelled", "failed"]
+    sentence: str  # for the user
+    painting: Painting | None = None  # if it is done
+
+
 class PaintJob(QObject):  # type: ignore[misc]
     """A painting or preview under way.
 
@@ -106,8 +127,10 @@ class PaintJob(QObject):  # type: ignore[misc]
 
     progressed = Signal(object)
     """A `JobProgress`, at most twice a second."""
-    finished = Signal(str, object)
-    """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
+    ending = Signal(str)
+    """The worker's part is over; the sentence says how. The layers are brought up to date until `finished`."""
+    finished = Signal(object)
+    """The `Outcome`."""
 
     def __init__(self, viewer: Any, request: PaintRequest) -> None:
         super().__init__()
@@ -116,12 +139,15 @@ class PaintJob(QObject):  # type: ignore[misc]
         self.canvas: Canvas | None = None
         self.layers: list[Any] = []
         self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
-        self._hidden: list[Any] = []
+        self._inputs = request.inputs(viewer)
+        self._hidden = HiddenLayers()
+        self._why = ""  # why it was cancelled, where the user did not press Cancel
         self._left: list[Any] = []
         self._seen = 0
         self._spread_limits: list[tuple[float, float]] = []
         self._steps = StepQueue()
         self.job: jobs.Job | None = None
+        viewer.layers.events.removed.connect(self._layer_removed)
 
     def start(self) -> None:
         """Add the layers and paint, on a worker, what is in view first."""
@@ -181,11 +207,11 @@ class PaintJob(QObject):  # type: ignore[misc]
 
     def remove(self) -> None:
         """Take the layers out of the viewer, and put back what they had replaced, in turns."""
-        layers, hidden, self.layers, self._hidden = self.layers, self._hidden, [], []
+        layers, self.layers = self.layers, []
         self._steps.clear()
         self._steps.add(*(partial(self._put_back, layer) for layer in layers if layer in self._before))
         self._steps.add(partial(remove_layers, self.viewer, [layer for layer in layers if layer not in self._before]))
-        self._steps.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
+        self._steps.add(partial(self._hidden.show, self.viewer))
 
     def _put_back(self, layer: Any) -> None:
         """Restore what a layer showed before it was painted again."""
@@ -199,7 +225,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             tick=self._tick,
             done=self._done,
             failed=self._failed,
-            cancelled=lambda: self._stopped("cancelled"),
+            cancelled=self._cancelled,
             closed=self._steps.clear,
         )
 
@@ -220,7 +246,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         made = layer_data_from_stack(
             painted,
             place,
-            names=[f"{stain} ({word})" for stain in models.stains],
+            names=[stain_layer_name(stain, word, models.id if self._others() else "") for stain in models.stains],
             metadata={**self.request.metadata, "role": role},
             limits=[(0.0, 1.0)] * len(models.stains),
             coarser=list(canvas.coarser.values()),
@@ -248,23 +274,53 @@ class PaintJob(QObject):  # type: ignore[misc]
             layer.visible = True
         self.layers.append(layer)
 
-    def _hide_inputs(self) -> None:
-        """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
-        if not self.request.state.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
-            return
-        names = set(self.request.source.layers)
-        self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
-        for layer in self._hidden:
-            layer.visible = False
+    def _others(self) -> list[Any]:
+        """Return the layers that other models painted from the same image."""
+        ours = self.request.metadata
+        painted = [layer for layer in self.viewer.layers if our_metadata(layer).get("role") in ("stain", ROLE)]
+        return [
+            layer
+            for layer in painted
+            if our_metadata(layer).get("inputs") == ours["inputs"] and our_metadata(layer).get("model") != ours["model"]
+        ]
+
+    def _hide(self) -> None:
+        """Hide the input and other stains of the image, once there is something to see instead."""
+        if self.request.state.hide_input and self.canvas is not None and self.canvas.painted:
+            self._hidden.hide(self.viewer, self._inputs, self.layers)
+
+    @property
+    def _running(self) -> bool:
+        """Whether the worker still paints for us."""
+        return self.job is not None and self.job.running
+
+    def _missing(self) -> list[Any]:
+        """Return the inputs that the user has removed."""
+        return [layer for layer in self._inputs if layer not in self.viewer.layers]
+
+    def _layer_removed(self, _event: Any = None) -> None:
+        """Add nothing more once an input is gone; cancel in a turn of its own, which a closing viewer does not come to."""
+        if self._running and self._missing():
+            self._steps.clear()
+        self._steps.add(self._check_layers)
+
+    def _check_layers(self) -> None:
+        """Cancel where the user removed an input or all stains; show what a preview hid once the preview is gone."""
+        if not self._running:
+            if self.layers and not self._there():
+                self._hidden.show(self.viewer)
+        elif self._missing():
+            self._why = f"The input {self._missing()[0].name!r} was removed."
+            self.cancel()
+        elif self.layers and not self._there():
+            self._why = "The stain layers were removed."
+            self.cancel()
 
     def _tick(self, progress: JobProgress) -> None:
         """Show what was painted since the last tick, all layers together."""
-        if self.layers and not self._there():
-            self.cancel()
-            return
         if self.canvas is not None and self.canvas.pieces != self._seen:
             self._seen = self.canvas.pieces
-            self._steps.add(self._hide_inputs, self._contrast, self._refresh)
+            self._steps.add(self._hide, self._contrast, self._refresh)
         self.progressed.emit(progress)
 
     def _there(self) -> list[Any]:
@@ -291,35 +347,81 @@ class PaintJob(QObject):  # type: ignore[misc]
                 if time.perf_counter() > until:
                     return
 
-    def _done(self, painting: Any) -> None:
+    def _done(self, painting: Painting) -> None:
+        outcome = Outcome("done", done_sentence(painting.report), painting)
+        self.ending.emit(outcome.sentence)
         domain = domain_check.noted(self.request.verdict)
-        self._steps.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
+        self._steps.add(self._hide, lambda: remove_layers(self.viewer, self._left))
         if painting.uncertainty is not None and self._spread_limits:
             metadata = {**self.request.metadata, "provenance": {**(painting.uncertainty.provenance or {}), **domain}}
             for data, arguments, _ in spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, metadata):
-                self._steps.add(partial(self.viewer.add_image, data, **arguments))
-        self._steps.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **domain}}))
+                if self._others():
+                    arguments["name"] = stain_layer_name(arguments["name"], "", self.request.models.id)
+                self._steps.add(partial(self._add_if_there, data, arguments))
+        self._steps.add(partial(self._end, outcome, {"provenance": {**(painting.stack.provenance or {}), **domain}}))
 
-    def _failed(self, _error: BaseException) -> None:
-        self._stopped("failed")
+    def _add_if_there(self, data: Any, arguments: dict[str, Any]) -> None:
+        """Add a layer unless the user has removed the stains meanwhile."""
+        if self._there():
+            self.viewer.add_image(data, **arguments)
 
-    def _stopped(self, how: str) -> None:
+    def _failed(self, error: BaseException) -> None:
+        sentence = failure_sentence(self.job.title if self.job is not None else "Painting", error)
+        self.ending.emit(sentence)
+        self.remove()
+        self._steps.add(partial(self._finish, Outcome("failed", sentence)))
+
+    def _cancelled(self) -> None:
         """Keep or remove the layers, as chosen; layers without any painted pixel are always removed."""
-        if self.request.state.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
-            self._steps.add(partial(self._end, how, None, {"cancelled": True}))
+        keep = self.request.state.keep and self.canvas is not None and self.canvas.painted
+        kept = "What is painted stays." if keep and self._there() else ""
+        outcome = Outcome("cancelled", " ".join(part for part in (self._why, "Cancelled.", kept) if part))
+        self.ending.emit(outcome.sentence)
+        if keep:
+            self._steps.add(partial(self._end, outcome, {"cancelled": True}))
         else:
             self.remove()
-            self._steps.add(lambda: self.finished.emit(how, None))
+            self._steps.add(partial(self._finish, outcome))
 
-    def _end(self, how: str, painting: Any, metadata: dict[str, Any]) -> None:
+    def _end(self, outcome: Outcome, metadata: dict[str, Any]) -> None:
         """Write the outcome to the layers' metadata and show their final contrast and thumbnails."""
         limits = self.canvas.limits if self.canvas is not None else []
-        for layer, ends in zip(self.layers, limits, strict=True):
-            mean = {} if painting is None else painting.report.uncertainty
+        for layer, ends in zip(self.layers, limits, strict=False):  # some may not have been added
+            mean = {} if outcome.painting is None else outcome.painting.report.uncertainty
             spread = {"uncertainty": mean[str(our_metadata(layer).get("channel"))]} if our_metadata(layer).get("channel") in mean else {}
             layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), **metadata, **spread}}
             self._steps.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
-        self._steps.add(lambda: self.finished.emit(how, painting))
+        self._steps.add(partial(self._finish, outcome))
+
+    def _finish(self, outcome: Outcome) -> None:
+        for layer in self._others() if self._there() else ():
+            name_model(layer)
+        self.finished.emit(outcome)
+
+
+def done_sentence(report: PaintReport) -> str:
+    """Return that a painting is done, in which time and where, and how far the passes differ if there were several."""
+    kinds = " + ".join(kind.upper() for kind in report.device.split(" + "))
+    done = f"Done in {elapsed(report.seconds)} ({kinds})."
+    if not report.uncertainty:
+        return done
+    spread = ", ".join(f"{stain} {sd:.2g}" for stain, sd in report.uncertainty.items())
+    return f"{done} {report.merge.capitalize()} of {report.passes} passes; mean SD {spread}."
+
+
+def stain_layer_name(stain: str, word: str, model: str = "") -> str:
+    """Return the name of a layer, as ``DNA (predicted)``, or ``DNA (predicted, MODEL)`` where several models painted the image."""
+    inside = ", ".join(part for part in (word, model) if part)
+    return f"{stain} ({inside})" if inside else stain
+
+
+def name_model(layer: Any) -> None:
+    """Put its model into a layer's name, unless the user has given it another name."""
+    noted = our_metadata(layer)
+    word = "predicted" if noted.get("role") == "stain" else ""
+    channel, model = str(noted.get("channel")), str(noted.get("model"))
+    if re.sub(r" \[\d+\]$", "", layer.name) == stain_layer_name(channel, word):
+        layer.name = stain_layer_name(channel, word, model)
 
 
 def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:

@@ -1,0 +1,263 @@
+"""What happens to the layers when Paint, Preview and Cancel are pressed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_virtual_paint import painting
+from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.stain.dock import StainDock
+from napari_virtual_paint._napari.stain.painting import done_sentence
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.painting.results import PaintReport
+from napari_virtual_paint.stack import Stack
+
+CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
+STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
+PATIENCE = 60_000  # milliseconds
+
+pytestmark = pytest.mark.usefixtures("offered")
+
+
+def planes(seed: int = 1, size: int = 64) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [rng.random((size, size + 16), dtype=np.float32) for _ in CHANNELS]
+
+
+def expected(pixels: list[Any]) -> Any:
+    stack = Stack(np.stack(pixels)[None, :, None], CHANNELS)
+    return painting.run_to_end(painting.paint(open_model("small"), stack)).stack.data
+
+
+@pytest.fixture
+def dock(make_napari_viewer: Any) -> StainDock:
+    viewer = make_napari_viewer()
+    for data, name in zip(planes(), CHANNELS, strict=True):
+        viewer.add_image(data, name=name)
+    widget = StainDock(viewer)
+    viewer.window.add_dock_widget(widget, name="Stain")
+    return widget
+
+
+@pytest.fixture
+def two_models(offered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offer, beside the small model, a second one of the same stains."""
+    folder = tmp_path / "both"
+    for name in ("small", "other"):
+        shutil.copytree(offered / "small", folder / name)
+    described = folder / "other" / "rdf.yaml"
+    text = described.read_text("utf-8")
+    assert "id: small\n" in text
+    described.write_text(text.replace("id: small\n", "id: other\n"), "utf-8")
+    monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(folder))
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Hold every painting once its first stains are there, until the event that is returned is set."""
+    release, whole = threading.Event(), painting.paint
+
+    def paint(*args: Any, **kwargs: Any) -> Any:
+        work = whole(*args, **kwargs)
+        try:
+            while True:
+                piece = next(work)
+                yield piece
+                while piece.data is not None and not release.wait(0.02):
+                    yield replace(piece, where=None, data=None)
+        except StopIteration as stop:
+            return stop.value
+
+    monkeypatch.setattr(painting, "paint", paint)
+    yield release
+    release.set()
+
+
+def stains_of(viewer: Any, role: str = "stain") -> list[Any]:
+    return [layer for layer in viewer.layers if our_metadata(layer).get("role") == role]
+
+
+def finish(qtbot: Any, dock: StainDock) -> None:
+    qtbot.waitUntil(lambda: dock.painting is None, timeout=PATIENCE)
+
+
+def status(dock: StainDock) -> str:
+    return str(dock.panel.status.text())
+
+
+def test_new_pixels_are_painted(dock: StainDock, qtbot: Any) -> None:
+    changed = planes(seed=7)
+    for layer, data in zip(list(dock.viewer.layers), changed, strict=True):
+        layer.data = data
+    dock.paint()
+    finish(qtbot, dock)
+    np.testing.assert_allclose(stains_of(dock.viewer)[0].data, expected(changed)[0, 0, 0], atol=1e-5)
+    dock.viewer.layers[CHANNELS[1]].data = planes(seed=9)[1]
+    dock.paint()
+    finish(qtbot, dock)
+    again = [changed[0], planes(seed=9)[1], changed[2]]
+    np.testing.assert_allclose(stains_of(dock.viewer)[0].data, expected(again)[0, 0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("translate", (5.0, 7.0)), ("rotate", 30.0), ("shear", (0.2,)), ("affine", np.diag([2.0, 2.0, 1.0]))]
+)
+def test_moved_layers_are_painted_where_they_are_now(dock: StainDock, qtbot: Any, name: str, value: Any) -> None:
+    inputs = list(dock.viewer.layers)
+    for layer in inputs:
+        setattr(layer, name, value)
+    dock.preview()
+    finish(qtbot, dock)
+    dock.paint()
+    finish(qtbot, dock)
+    for layer in stains_of(dock.viewer):
+        for corner in ((0, 0), (63, 79)):
+            np.testing.assert_allclose(layer.data_to_world(corner), inputs[0].data_to_world(corner))
+
+
+def test_removing_the_input_cancels(dock: StainDock, qtbot: Any, held: threading.Event) -> None:
+    dock.paint()
+    canvas = dock.painting.canvas
+    qtbot.waitUntil(lambda: canvas.painted, timeout=PATIENCE)
+    del dock.viewer.layers[CHANNELS[1]]
+    finish(qtbot, dock)
+    assert status(dock) == "The input 'Brightfield 0 um' was removed. Cancelled. What is painted stays."
+    qtbot.waitUntil(lambda: not dock.panel.button_paint.isEnabled(), timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("appeared", [False, True])
+def test_nothing_is_added_to_a_viewer_that_was_emptied(dock: StainDock, qtbot: Any, held: threading.Event, appeared: bool) -> None:
+    dock.paint()
+    if appeared:
+        qtbot.waitUntil(lambda: len(stains_of(dock.viewer)) == 5, timeout=PATIENCE)
+    dock.viewer.layers.clear()
+    finish(qtbot, dock)
+    assert status(dock) == "The input 'Brightfield -4 um' was removed. Cancelled."
+    qtbot.wait(50)
+    assert len(dock.viewer.layers) == 0
+
+
+def test_the_input_and_true_stains_are_hidden(dock: StainDock, qtbot: Any) -> None:
+    viewer = dock.viewer
+    truth = viewer.add_image(planes(seed=3)[0], name="DNA")
+    binned = viewer.add_image(planes(seed=3, size=64)[0][::2, ::2], name="ER", scale=(2, 2), translate=(0.5, 0.5))
+    elsewhere = viewer.add_image(planes(seed=3)[0], name="another field", translate=(0, 100))
+    cells = viewer.add_labels(np.zeros((64, 80), int), name="cells")
+    dock.paint()
+    finish(qtbot, dock)
+    hidden = [layer.name for layer in viewer.layers if not layer.visible]
+    assert hidden == [*CHANNELS, truth.name, binned.name]
+    assert elsewhere.visible
+    assert cells.visible
+    for layer in stains_of(viewer):
+        viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: truth.visible and binned.visible and all(viewer.layers[name].visible for name in CHANNELS), timeout=PATIENCE)
+
+
+def test_nothing_is_hidden_where_the_user_does_not_want_it_or_in_a_grid(dock: StainDock, qtbot: Any) -> None:
+    viewer = dock.viewer
+    truth = viewer.add_image(planes(seed=3)[0], name="DNA")
+    dock.choose(hide_input=False)
+    dock.paint()
+    finish(qtbot, dock)
+    assert truth.visible
+    dock.choose(hide_input=True)
+    viewer.grid.enabled = True
+    dock.paint()
+    finish(qtbot, dock)
+    assert truth.visible
+
+
+def test_a_preview_hides_the_prediction_while_it_is_there(dock: StainDock, qtbot: Any) -> None:
+    dock.paint()
+    finish(qtbot, dock)
+    predicted = stains_of(dock.viewer)
+    dock.preview()
+    finish(qtbot, dock)
+    assert len(stains_of(dock.viewer, "preview")) == 5
+    assert all(layer.visible for layer in stains_of(dock.viewer, "preview"))
+    assert not any(layer.visible for layer in predicted)
+    for layer in stains_of(dock.viewer, "preview"):
+        dock.viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: all(layer.visible for layer in predicted), timeout=PATIENCE)
+
+
+@pytest.mark.usefixtures("two_models")
+def test_names_have_the_model_where_two_painted_the_image(dock: StainDock, qtbot: Any) -> None:
+    dock.choose(model="small", tta="flips")
+    dock.paint()
+    finish(qtbot, dock)
+    first = stains_of(dock.viewer)
+    spread = stains_of(dock.viewer, "uncertainty")
+    assert [layer.name for layer in first] == [f"{stain} (predicted)" for stain in STAINS]
+    assert [layer.name for layer in spread] == [f"{stain} SD" for stain in STAINS]
+    first[1].name = "my ER"
+    dock.choose(model="other")
+    dock.paint()
+    finish(qtbot, dock)
+    second = [layer for layer in stains_of(dock.viewer) if layer not in first]
+    assert [layer.name for layer in second] == [f"{stain} (predicted, other)" for stain in STAINS]
+    assert [layer.name for layer in first] == ["DNA (predicted, small)", "my ER", *(f"{stain} (predicted, small)" for stain in STAINS[2:])]
+    assert [layer.name for layer in spread] == [f"{stain} SD (small)" for stain in STAINS]
+    others = [layer for layer in stains_of(dock.viewer, "uncertainty") if layer not in spread]
+    assert [layer.name for layer in others] == [f"{stain} SD (other)" for stain in STAINS]
+    assert not any(layer.visible for layer in first), "two models at once can't be told apart"
+
+
+def test_the_sentence_at_the_end(dock: StainDock, qtbot: Any) -> None:
+    dock.paint()
+    assert status(dock) == "Starting…"
+    finish(qtbot, dock)
+    assert status(dock).startswith("Done in ")
+    assert status(dock).endswith(" s (CPU).")
+    report = {
+        "model": "a",
+        "version": "1",
+        "precision": "float32",
+        "blend": "exact",
+        "exact": True,
+        "tile": 64,
+        "block": 0,
+        "notes": (),
+        "peak_memory_mb": 1.0,
+    }
+    one = PaintReport(device="cpu", seconds=9.43, **report)
+    assert done_sentence(one) == "Done in 9.4 s (CPU)."
+    several = PaintReport(device="cuda + cpu", seconds=75.0, passes=4, merge="mean", uncertainty={"DNA": 0.1234, "ER": 0.05}, **report)
+    assert done_sentence(several) == "Done in 1 min 15 s (CUDA + CPU). Mean of 4 passes; mean SD DNA 0.12, ER 0.05."
+
+
+@pytest.mark.parametrize(
+    ("fail", "sentence"),
+    [
+        (lambda: MemoryError(), "Painting with A small model ran out of memory; close other programs, or choose a smaller image."),
+        (
+            lambda: FileNotFoundError(2, "No such file or directory", "/data/cells.tif"),
+            "Painting with A small model stopped: /data/cells.tif is no longer there; put it back or open the image again.",
+        ),
+        (lambda: InputError("small: its weights are damaged; download it again."), "small: its weights are damaged; download it again."),
+    ],
+)
+def test_failures_end_with_a_sentence(
+    dock: StainDock, qtbot: Any, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], Exception], sentence: str
+) -> None:
+    def paint(*_args: Any, **_kwargs: Any) -> Iterator[Any]:
+        yield painting.PaintUpdate(0.0, 1.0)
+        time.sleep(0.05)
+        raise fail()
+
+    monkeypatch.setattr(painting, "paint", paint)
+    dock.paint()
+    finish(qtbot, dock)
+    assert status(dock) == sentence
+    assert not stains_of(dock.viewer)
