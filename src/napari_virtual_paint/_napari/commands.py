@@ -98,8 +98,8 @@ def flicker() -> None:
 
 
 def error_map() -> None:
-    """Add error maps of the compared stains."""
-    _call("Compare", "show_error_maps")
+    """Add error maps of the compared stains, or remove them."""
+    _call("Compare", "toggle_error_maps")
 
 
 def _call(dock: str, method: str) -> None:

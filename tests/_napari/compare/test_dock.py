@@ -461,6 +461,72 @@ def test_the_error_map_lies_on_the_truth_and_is_symmetric(dock):
     assert [row["stain"] for row in dock.table_rows()] == [*STAINS, "Mean"]
 
 
+def test_the_button_of_error_maps_removes_them_again(dock):
+    viewer, button = dock.viewer, dock.panel.errors
+    viewer.layers.selection = {layer(dock, "ER")}
+    before = look(viewer)
+    button.click()
+    assert dock.wait()
+    assert button.isChecked()
+    assert layer(dock, "DNA (error)").colorbar.visible
+    button.click()
+    assert not button.isChecked()
+    assert look(viewer) == before
+    button.click()
+    assert dock.wait()
+    for stain in STAINS:
+        viewer.layers.remove(f"{stain} (error)")
+    assert not button.isChecked(), "the user removed them all"
+
+
+def test_error_maps_that_fail_are_removed_whole(dock, monkeypatch):
+    said = []
+    monkeypatch.setattr("napari_virtual_paint._napari.shared.jobs.show_error", said.append)
+    before = look(dock.viewer)
+
+    def refuse(event) -> None:
+        if event.value.name == "ER (error)":
+            raise ValueError("no texture is left")
+
+    dock.viewer.layers.events.inserted.connect(refuse)
+    dock.panel.errors.click()
+    assert dock.wait()
+    assert len(said) == 1
+    assert "no texture is left" in said[0]
+    dock.viewer.layers.events.inserted.disconnect(refuse)
+    assert look(dock.viewer) == before
+    assert not dock.panel.errors.isChecked()
+
+
+def test_an_error_map_shows_both_signs_in_3d(make_napari_viewer, open_dock):
+    """Too much is predicted in a ball in front, too little in one behind it to the side: from the front one is orange and one blue."""
+    z, y, x = np.mgrid[:12, :64, :64]
+    truth = np.random.default_rng(0).normal(size=z.shape).astype(np.float32)
+    predicted = truth.copy()
+    predicted[(z - 3) ** 2 + (y - 32) ** 2 + (x - 16) ** 2 < 100] += 20
+    predicted[(z - 8) ** 2 + (y - 32) ** 2 + (x - 48) ** 2 < 100] -= 20
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(truth, name="DNA")
+    viewer.add_image(predicted, name="DNA (predicted)")
+    dock = open_dock(viewer)
+    dock.setValue(CompareSettings("stack"))
+    dock.show_error_maps()
+    assert dock.wait()
+    error = viewer.layers["DNA (error)"]
+    error.colorbar.visible = False
+    viewer.dims.ndisplay = 3
+    viewer.reset_view()
+    QApplication.processEvents()
+    picture = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    height, width = picture.shape[:2]
+    zoom = viewer.scene.camera.zoom
+    much, little = (picture[height // 2, width // 2 + round(zoom * away)] for away in (16 - 31.5, 48 - 31.5))
+    assert much[0] > much[2] + 60, "orange"
+    assert little[2] > little[0] + 60, "blue"
+    viewer.dims.ndisplay = 2
+    assert error.colormap.colors[:, 3].min() == 1
+
+
 def test_the_table_sorts_with_the_mean_last_and_copies(dock):
     assert dock.wait()
     table = dock.panel.table
@@ -537,18 +603,34 @@ def test_without_pairs_the_dock_says_how_to_begin(viewer, open_dock):
     assert [row["pcc"] for row in dock.table_rows()] == [None, None]
 
 
-def test_a_dock_that_is_closed_lets_go_of_the_viewer(shown, qtbot):
+def test_a_dock_that_is_closed_by_its_cross_brings_the_view_back_and_lets_go_of_the_viewer(shown, qtbot):
     viewer, watch = shown.viewer, shown._watch
+    before = look(viewer)
+    shown.show_error_maps()
+    assert shown.wait()
     shown.show_side_by_side()
-    with qtbot.waitSignal(shown.destroyed):
-        viewer.window.remove_dock_widget(shown)
-        shown.deleteLater()
-    assert not viewer.canvas.grid.enabled
+    with qtbot.waitSignal(shown.destroyed, timeout=30_000):
+        shown.parentWidget().destroyOnClose()
+    assert look(viewer) == before
     assert not watch._seen
     viewer.dims.ndisplay = 3
     viewer.layers["DNA"].name = "other"
     viewer.add_image(field(1), name="late")
     QApplication.processEvents()
+
+
+def test_a_dock_that_is_hidden_brings_the_view_back_and_one_that_is_moved_does_not(shown, qtbot):
+    viewer, holder = shown.viewer, shown.parentWidget()
+    before = look(viewer)
+    shown.panel.flicker.click()
+    holder.setFloating(True)
+    QApplication.processEvents()
+    holder.setFloating(False)
+    QApplication.processEvents()
+    assert shown.view.mode == "flicker"
+    holder.hide()
+    qtbot.waitUntil(lambda: shown.view.mode == "", timeout=30_000)
+    assert look(viewer) == before
 
 
 def test_the_actions_open_the_dock_and_do_what_the_buttons_do(viewer, open_dock, monkeypatch):

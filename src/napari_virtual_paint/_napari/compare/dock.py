@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.closing import Closing
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
@@ -65,6 +66,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.updater = Updater(self._request)
         self.maps = ErrorMaps(viewer)
         self._relist = Debounced(0, self._list, self)
+        self._gone = Debounced(0, self._delete_if_removed, self)
+        self._closing = Closing(self, self._closed)
         self._watch = Watch(viewer, self._moved, self._changed, self._relist.start)
         self._connect()
         self._list()
@@ -83,12 +86,12 @@ class CompareDock(QWidget):  # type: ignore[misc]
         panel.flicker.clicked.connect(lambda _checked: self.toggle_flicker())
         panel.layout_choice.activated.connect(lambda _index: self.show_side_by_side() if self.view.mode == "side by side" else None)
         panel.period.valueChanged.connect(self.view.set_period)
-        panel.errors.clicked.connect(lambda _checked: self.show_error_maps())
+        panel.errors.clicked.connect(lambda _checked: self.toggle_error_maps())
         panel.save.clicked.connect(lambda _checked: self._ask_and_save())
         panel.copy.clicked.connect(lambda _checked: self._copy())
         panel.command.clicked.connect(lambda _checked: self.copy_command())
         self.view.changed.connect(panel.show_mode)
-        self.maps.running.connect(lambda on: panel.errors.setEnabled(not on))
+        self.maps.changed.connect(panel.show_error_maps)
         self.maps.adding.connect(self.back)
         self.updater.began.connect(panel.show_waiting)
         self.updater.scored.connect(self._scored)
@@ -269,9 +272,27 @@ class CompareDock(QWidget):  # type: ignore[misc]
         """Start flicker, or stop it."""
         self.back() if self.view.mode == "flicker" else self.show_flicker()
 
+    def toggle_error_maps(self) -> None:
+        """Add error maps, or remove them."""
+        self.maps.remove() if self.maps.on else self.show_error_maps()
+
     def back(self) -> None:
-        """Bring back the view from before, exactly."""
+        """Bring back the view from before side by side or flicker, exactly."""
         self.view.back()
+
+    def undo(self) -> None:
+        """Undo all that the dock changed in the viewer: side by side, flicker, error maps."""
+        self.back()
+        self.maps.remove()
+
+    def _closed(self) -> None:
+        """Undo all that the dock changed; where it was taken out of the window, it ends, unless a script docks it again at once."""
+        self.undo()
+        self._gone.start()
+
+    def _delete_if_removed(self) -> None:
+        if self.parentWidget() is None:
+            self.deleteLater()
 
     def _limits(self, chosen: Sequence[tuple[int, str, LayerPair]]) -> list[tuple[Limits, Limits] | None]:
         """Return contrast limits that show each pair on one scale, from the means and SDs of the last scores."""
@@ -285,8 +306,9 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def show_error_maps(self) -> None:
         """Add a layer of predicted minus true (both z-scored) for each chosen pair, computed in the background."""
-        chosen = self._chosen_of_table()
-        if not chosen or self.maps.busy:
+        chosen = [] if self.maps.busy else self._chosen_of_table()
+        if not chosen:
+            self.panel.show_error_maps(self.maps.on)
             return
         view, scope = view_of(self.viewer), self.value().scope
         self.maps.start([(task_of(self.viewer, stain, pair.predicted, pair.truth, scope, view), pair) for _, stain, pair in chosen])
@@ -353,6 +375,5 @@ def _close(key: int, view: PairView, updater: Updater, maps: ErrorMaps, watch: W
         for part in (updater, maps, view):
             part.blockSignals(True)
         updater.stop()
-        maps.stop()
-        view.back()
         view.close()
+        maps.close()

@@ -1,4 +1,4 @@
-"""Error maps: predicted minus true after z-scoring, as a layer with colours that are symmetric about 0."""
+"""Error maps: predicted minus true after z-scoring, as layers with colours that are symmetric about 0."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.jobs import show_failure
+from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layer_pairs import ERROR_MAP, is_error_map
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint.errors import Cancelled, InputError
@@ -25,6 +28,7 @@ from napari_virtual_paint.runtime.text import byte_size
 
 COLOURS = ((0.35, 0.78, 1.0), (0.06, 0.30, 0.62), (0.0, 0.0, 0.0), (0.62, 0.26, 0.0), (1.0, 0.72, 0.28))
 """Blue where too little is predicted, black where it is right, orange where too much; distinguishable for the colour-blind."""
+OPACITIES = (0.7, 0.1, 0.0, 0.1, 0.7)  # of the same colors in 3D: where the prediction is right, one looks through to the errors behind
 CLIP = 99.5  # percentile of the absolute error that gets the strongest colour
 SAMPLE = 1_000_000
 MEMORY_SHARE = 0.5
@@ -93,11 +97,19 @@ def _zscored(pixels: Any, which: str, stain: str) -> npt.NDArray[np.float32]:
     return image
 
 
-def colormap() -> Any:
-    """Return napari's colormap for error maps."""
+def colormap(volume: bool = False) -> Any:
+    """Return napari's colormap for error maps.
+
+    Parameters
+    ----------
+    volume
+        Whether it is for a 3D view: translucent then, and clear at 0.
+    """
     from napari.utils.colormaps import Colormap
 
-    return Colormap([(*colour, 1.0) for colour in COLOURS], name="blue-black-orange", display_name="error")
+    opacities = OPACITIES if volume else (1.0,) * len(COLOURS)
+    colours = [(*colour, opacity) for colour, opacity in zip(COLOURS, opacities, strict=True)]
+    return Colormap(colours, name="blue-clear-orange" if volume else "blue-black-orange", display_name="error")
 
 
 def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visible: bool = True) -> Any:
@@ -125,10 +137,13 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
         return earlier
     if earlier is not None:
         viewer.layers.remove(earlier)
-    return viewer.add_image(
-        found.data, name=f"{found.stain} (error)", colormap=colormap(), contrast_limits=limits, blending="translucent_no_depth",
-        visible=visible, metadata={KEY: noted}, **place,
+    # A maximum projection would hide where too little is predicted behind where too much is; voxels blended along the ray show both.
+    layer = viewer.add_image(
+        found.data, name=f"{found.stain} (error)", colormap=colormap(viewer.dims.ndisplay == 3), contrast_limits=limits, visible=visible,
+        blending="translucent_no_depth", rendering="translucent", metadata={KEY: noted}, **place,
     )  # fmt: skip
+    layer.colorbar.visible = True
+    return layer
 
 
 def _earlier(viewer: Any, predicted: Any, truth: Any) -> Any | None:
@@ -148,53 +163,104 @@ def _geometry(truth: Any, found: ErrorMap) -> dict[str, Any]:
 
 
 class ErrorMaps(QObject):  # type: ignore[misc]
-    """Makes error-map layers in the background, one piece of work at a time.
+    """Makes error-map layers in the background, and removes them again.
 
     Signals
     -------
-    running
-        Whether work goes on.
+    changed
+        Whether there are error maps, or will be.
     adding
         A layer is about to be added.
     """
 
-    running = Signal(bool)
+    changed = Signal(bool)
     adding = Signal()
 
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
+        self._layers: list[Any] = []
+        self._selected: frozenset[Any] = frozenset()  # what was selected before napari selected the first map
         self._job = LatestJob(self)
-        self._job.ended.connect(lambda: self.running.emit(False))
+        self._job.ended.connect(self._report)
         self._stop = threading.Event()
+        viewer.dims.events.ndisplay.connect(self._recolour)
+        viewer.layers.events.removed.connect(self._report)
 
     @property
     def busy(self) -> bool:
         """Whether work goes on."""
         return self._job.running
 
+    @property
+    def on(self) -> bool:
+        """Whether there are error maps, or will be."""
+        return self.busy or any(layer in self._viewer.layers for layer in self._layers)
+
     def start(self, work: Sequence[tuple[ScoreTask, LayerPair]]) -> None:
         """Make the error maps of these pairs; the first is shown, the others wait hidden below their eye."""
         tasks = [task for task, _pair in work]
         pairs = [pair for _task, pair in work]
         stop = self._stop = threading.Event()
+        if not self.on:
+            self._selected = frozenset(self._viewer.layers.selection)
         first = True
 
         def piece(found: ErrorMap) -> None:
             nonlocal first
             pair = pairs[found.position]
             if all(layer in self._viewer.layers for layer in (pair.predicted, pair.truth)):
-                self.adding.emit()
-                add_error_map(self._viewer, found, pair.predicted, pair.truth, visible=first)
+                self._add(found, pair, visible=first)
                 first = False
 
-        self._job.start(lambda: error_maps(tasks, stop.is_set), title="Error maps", piece=piece, done=self._done, quiet=False)
-        self.running.emit(True)
+        self._job.start(
+            lambda: error_maps(tasks, stop.is_set),
+            title="Error maps",
+            piece=piece,
+            done=self._done,
+            failed=lambda _error: self.remove(),
+            cancelled=self.remove,
+            quiet=False,
+        )
+        self._report()
 
-    def stop(self) -> None:
-        """Stop; what was added stays."""
+    def remove(self) -> None:
+        """Stop, and remove the error maps; the layers selected before are selected again."""
         self._stop.set()
-        self._job.cancel()
+        self._job.drop()
+        layers, self._layers = self._layers, []
+        if there := [layer for layer in layers if layer in self._viewer.layers]:
+            remove_layers(self._viewer, there)
+            self._viewer.layers.selection = {layer for layer in self._selected if layer in self._viewer.layers}
+        self._report()
+
+    def close(self) -> None:
+        """Remove the error maps, and listen to the viewer no more."""
+        self.remove()
+        self._viewer.dims.events.ndisplay.disconnect(self._recolour)
+        self._viewer.layers.events.removed.disconnect(self._report)
+
+    @timed
+    def _add(self, found: ErrorMap, pair: LayerPair, visible: bool) -> None:
+        self.adding.emit()
+        before = set(self._viewer.layers)
+        try:
+            layer = add_error_map(self._viewer, found, pair.predicted, pair.truth, visible)
+        except Exception as error:  # noqa: BLE001 - shown, with its traceback in the log
+            self._layers += set(self._viewer.layers) - before  # what napari could not show is in its list all the same
+            self.remove()
+            show_failure("Error maps", error)
+            return
+        if layer not in self._layers:  # else an earlier map has new pixels
+            self._layers.append(layer)
+
+    def _recolour(self, event: Any = None) -> None:
+        """Make the maps translucent in 3D, and solid in 2D."""
+        for layer in self._layers:
+            layer.colormap = colormap(self._viewer.dims.ndisplay == 3)
+
+    def _report(self, event: Any = None) -> None:
+        self.changed.emit(self.on)
 
     def _done(self, problems: Sequence[str]) -> None:
         for problem in problems:

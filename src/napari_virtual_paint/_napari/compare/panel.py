@@ -86,8 +86,6 @@ class ComparePanel(QWidget):  # type: ignore[misc]
             "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
             KEYS["flicker"],
         )
-        for mode in (self.side, self.flicker):
-            mode.setCheckable(True)
         self.period = QSpinBox()
         self.period.setRange(SHORTEST, LONGEST)
         self.period.setSingleStep(50)
@@ -102,6 +100,8 @@ class ComparePanel(QWidget):  # type: ignore[misc]
             "Acts on the stains selected in the table, or on all.",
             KEYS["errors"],
         )
+        for each in (self.side, self.flicker, self.errors):
+            each.setCheckable(True)
         for row, pair in enumerate(((self.side, self.layout_choice), (self.flicker, self.period), (self.errors, None))):
             for place, widget in enumerate(pair):
                 if widget is not None:
@@ -143,6 +143,11 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         self.flicker.setChecked(mode == "flicker")
         self.side.setText("Back" if mode == "side by side" else "Side by side")
         self.flicker.setText("Stop" if mode == "flicker" else "Flicker")
+
+    def show_error_maps(self, on: bool) -> None:
+        """Press the button of the error maps where there are any, or will be."""
+        self.errors.setChecked(on)
+        self.errors.setText("Remove error maps" if on else "Error map")
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""

@@ -71,14 +71,15 @@ class Snapshot:
 @contextmanager
 def one_redraw(viewer: Any) -> Iterator[None]:
     """Let napari rebuild its scene once, at the end of the block, instead of for each layer that is shown, hidden or moved in it."""
-    # At the end of a batch napari collects garbage, for the sake of removed layers. None is removed here, and with torch loaded the
-    # collection takes longer than all the rest: objects that are frozen are passed over. Other code's frozen objects stay frozen.
+    # At the end of a batch napari collects garbage, for the sake of removed layers; none is removed here. With torch loaded a collection
+    # takes longer than all the rest, and so do those that Python starts by itself among so many new objects. Frozen objects are passed
+    # over. Where other code has frozen some already, all is left as it is.
     ours = gc.get_freeze_count() == 0
+    if ours:
+        gc.freeze()
     try:
         with viewer.layers.batched_update():
             yield
-            if ours:
-                gc.freeze()
     finally:
         if ours:
             gc.unfreeze()
