@@ -99,7 +99,7 @@ def test_results_that_an_earlier_version_stored_are_evaluated_again(tmp_path: Pa
     steps: list[EvaluationProgress] = []
     assert judge(painted, truth, tmp_path / "r", steps).to_json() == whole
     assert len(toys.seen) == 3
-    assert "stored by an earlier version" in steps[0].message
+    assert sum("stored by an earlier version" in step.message for step in steps) == 1
     assert not any(file.exists() for file in former)
 
 
@@ -260,6 +260,24 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         except SystemExit as stop:
             code = int(str(stop.code))
         assert (code, capsys.readouterr().out) == (2, "")
+
+
+def test_a_program_is_told_of_progress_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    painted, truth = folders(tmp_path)
+    monkeypatch.setenv("VIRTUAL_PAINT_PROGRESS", "json")
+    command = ["evaluate", str(painted), str(truth), "--level", "pixels", "--workers", "1", "-o", str(tmp_path / "r"), "--json"]
+    assert main(command) == 0
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    messages = list(dict.fromkeys(step["message"] for step in told))
+    assert messages[:2] == ["Starting", "Opening the images"]
+    assert messages[2] == "Evaluating: 0 of 3 fields"
+    assert messages[-1] == "Writing the report"
+    assert "Evaluating: 3 of 3 fields" in messages
+    known = [step for step in told if step["total"]]
+    assert len({step["total"] for step in known}) == 1
+    assert [step["done"] for step in known] == sorted(step["done"] for step in known)
+    assert all(step["seconds_left"] > 0 for step in known[:-1])
+    assert known[-1]["seconds_left"] == 0
 
 
 def test_processes_and_one_that_dies(tmp_path: Path) -> None:

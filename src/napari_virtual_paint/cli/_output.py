@@ -171,6 +171,11 @@ class ProgressBar:
         self._eta = EtaEstimator()
         self._last = time.monotonic()
 
+    @property
+    def as_json(self) -> bool:
+        """Whether the progress is read by a program (see `runtime.progress.PROGRESS`)."""
+        return os.environ.get(PROGRESS) == "json"
+
     def __enter__(self) -> ProgressBar:
         """Return the bar, which appears with the first update."""
         return self
@@ -180,10 +185,11 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, done: float, total: float, message: str = "") -> None:
-        """Show how far the work is, in any unit, and a message if there is any."""
-        if os.environ.get(PROGRESS) == "json":
-            print_line(json.dumps({"done": done, "total": total, "message": message}))
+    def update(self, done: float, total: float, message: str = "", seconds_left: float | None = None) -> None:
+        """Show how far the work is, in any unit, and a message if there is any; the time left is that of the pace where none is given."""
+        if self.as_json:
+            estimate = {} if seconds_left is None else {"seconds_left": round(seconds_left, 1)}
+            print_line(json.dumps({"done": done, "total": total, "message": message, **estimate}))
             return
         if sys.stderr.isatty():
             with contextlib.suppress(OSError):  # the terminal is gone
@@ -192,14 +198,15 @@ class ProgressBar:
         if message:
             print_note(message)
         now = time.monotonic()
-        left = time_left(self._eta.left(done, total, now))
+        pace = self._eta.left(done, total, now)
+        left = time_left(pace if seconds_left is None else seconds_left)
         if now - self._last >= SPARSE_SECONDS and left and done < total:
             self._last = now
             print_note(f"{self._title}: {100 * done / total:.0f} %, about {left}")
 
     def show(self, step: Progress) -> None:
         """Show one report of a generator."""
-        self.update(step.done, step.total, step.message)
+        self.update(step.done, step.total, step.message, step.seconds_left)
 
     def _draw(self, done: float, total: float, message: str) -> None:
         if self._bar is None:

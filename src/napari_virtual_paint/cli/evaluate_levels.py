@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation import Evaluation
     from napari_virtual_paint.evaluation.engine import EvaluationProgress
 
+STARTING = "Starting"
 COLUMNS = {
     "treatment": "column of the compound",
     "dose": "column of its dose",
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
 
 
 def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress, None, Evaluation]:
+    """Evaluate; importing the engine, which takes seconds, is the first step."""
     from napari_virtual_paint.evaluation import EvaluationSettings
     from napari_virtual_paint.evaluation.engine import ControlSelection, evaluate
 
@@ -119,7 +121,7 @@ def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress
         noise=noise,
     )
     choice = ControlSelection(args.treatment, args.dose, args.moa, args.batch, negative=args.controls, positive=args.positive)
-    return evaluate(
+    steps = evaluate(
         [(args.name, args.prediction), *(args.also or ())],
         args.truth,
         args.level,
@@ -133,6 +135,7 @@ def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress
         plate=args.plate_name,
         axes=axes_of_two(args),
     )
+    return (yield from steps)
 
 
 def follow(steps: Generator[EvaluationProgress, None, Evaluation], title: str) -> Evaluation | None:
@@ -147,10 +150,14 @@ def follow(steps: Generator[EvaluationProgress, None, Evaluation], title: str) -
         if step.failed:
             failures += 1
             message = f"{step.field} failed: {step.failed}" if failures <= MOST_FAILURES else ""
-        if step.done or message:  # the time left is that of fields, without the start of processes
-            progress.update(step.done, step.total, message)
+        if progress.as_json:
+            progress.update(step.done, step.total, message or step.phase, step.seconds_left)
+        elif step.done or message:  # a bar that stands at 0 says less than none
+            progress.update(step.done, step.total, message, step.seconds_left)
 
     with progress, contextlib.suppress(KeyboardInterrupt):
+        if progress.as_json:
+            progress.update(0, 0, STARTING)
         return run_to_end(steps, show)
     print_note(
         f"stopped; {kept} fields were evaluated in this run and are kept if there is a report; the same command goes on with the rest."

@@ -15,11 +15,12 @@ from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.report_files import FOLDER
 from napari_virtual_paint.evaluation.result import Evaluation
-from napari_virtual_paint.evaluation.run.fields import EvaluationProgress, ProgressScale, all_findings, evaluate_fields, noted
+from napari_virtual_paint.evaluation.run.fields import all_findings, evaluate_fields, noted
+from napari_virtual_paint.evaluation.run.pace import EvaluationProgress, ProgressScale, estimate
 from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, PreparedEvaluation, describe, prepare
 from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import FieldStore
-from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
+from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at, needed_levels
 from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.outputs import check_outputs
@@ -28,6 +29,7 @@ from napari_virtual_paint.runtime.temporary import temporary_folder
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 from napari_virtual_paint.stain_names import Synonyms
 
+OPENING = "Opening the images"
 MANY = 500  # fields from which on processes of their own summarize them
 
 __all__ = ["ControlSelection", "EvaluationProgress", "evaluate"]
@@ -113,6 +115,7 @@ def evaluate(
         axes=axes,
     )
     check_outputs([output], [*(path for _, path in request.predictions), truth, plate_map])
+    yield EvaluationProgress(phase=OPENING)
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)
     prepared = prepare(request)
@@ -126,22 +129,34 @@ def evaluate(
         store, former = store.tidy()
         if former:
             yield EvaluationProgress(0, 0, "the report's fields were stored by an earlier version; they are evaluated again")
-        report = yield from _run(prepared, request, chosen, known, store)
+        pace = ProgressScale(estimate(prepared, chosen, request.settings.workers, known))
+        report = yield from _run(prepared, request, chosen, known, store, pace)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:
-            write_report_folder(report, prepared, store)
+            yield from pace.follow(_written(report, prepared, store), "report")
         else:  # the tables are read before their files are removed
             held = {level: replace(found, tables=dict(found.tables)) for level, found in report.findings.items()}
             report = replace(report, findings=held)
     return report
 
 
+def _written(report: Evaluation, prepared: PreparedEvaluation, store: FieldStore) -> Generator[EvaluationProgress, None, None]:
+    """Write the report."""
+    yield EvaluationProgress(0, 1)
+    write_report_folder(report, prepared, store)
+    yield EvaluationProgress(1, 1)
+
+
 def _run(
-    prepared: PreparedEvaluation, request: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
+    prepared: PreparedEvaluation,
+    request: EvaluationRequest,
+    levels: tuple[str, ...],
+    places: Mapping[str, str],
+    store: FieldStore,
+    pace: ProgressScale,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Survey, evaluate, summarize."""
-    needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
-    pace = ProgressScale(len(prepared.keys), len(levels))
+    needed = needed_levels(levels, places)
     workers = request.settings.workers or cores()
     # A single worker is this process: none need be started.
     with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker", output=store.folder) as pool:

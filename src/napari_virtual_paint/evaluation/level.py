@@ -75,6 +75,7 @@ class Headline:
     values: Mapping[str, float | None]  # prediction -> its value; None where undefined
     good: Literal["high", "low"] = "high"  # whether high or low is better
     unit: str = ""  # such as ``%``; empty for none
+    about: str = ""  # one sentence for a tooltip: what it measures; empty in reports of earlier versions
 
 
 @dataclass(frozen=True, eq=False)

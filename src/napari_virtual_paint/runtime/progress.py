@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_virtual_paint.runtime.text import duration
 
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
-"""Environment variable; if it is ``json``, the commands print progress to stderr as one JSON object per line (done, total, message)."""
+"""Environment variable; if it is ``json``, the commands print progress to stderr as one JSON object per line (done, total, message and,
+where the command estimates it, seconds_left)."""
 
 
 class EtaEstimator:
@@ -38,6 +39,7 @@ class Progress:
     done: float = 0
     total: float = 0  # `done` and `total`: in any unit; `total` is 0 while it is not known
     message: str = ""  # for the user; often empty
+    seconds_left: float | None = field(default=None, kw_only=True)  # estimate of the time left; None where the work has none of its own
 
     @property
     def fraction(self) -> float:

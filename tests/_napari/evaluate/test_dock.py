@@ -14,13 +14,13 @@ import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QRect, Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
 from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
 from napari_virtual_paint._napari.evaluate.form import LEVEL_TIPS, SEGMENTERS, WELL_FIELDS
-from napari_virtual_paint._napari.evaluate.headline import best_prediction, read_head
+from napari_virtual_paint._napari.evaluate.headline import ReportHead, best_prediction, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
 from napari_virtual_paint._napari.evaluate.state import (
     WELLS,
@@ -45,6 +45,7 @@ from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.text import rough_duration
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
@@ -75,9 +76,11 @@ if "bad" in arguments[1]:
 tell(4, "Writing the report")
 (report / "report.html").write_text("<html>")
 values = {"good": 0.75, "weak": 0.5}
-head = [{"level": "pixels", "label": "PCC, mean of the stains", "truth": None, "values": values, "good": "high", "unit": ""},
-    {"level": "profiles", "label": "Enrichment", "truth": 12.0, "values": {"good": 3.0, "weak": None}, "good": "high", "unit": "fold"}]
-about = {"levels": ["pixels", "profiles"], "predictions": dict.fromkeys(values, "x"), "headline": head}
+head = [{"level": "pixels", "label": "Correlation of pixels (PCC)", "truth": None, "values": values, "good": "high", "unit": "",
+    "about": "1 is perfect."},
+    {"level": "features", "label": "Error of features", "truth": 12.0, "values": {"good": 3.0, "weak": None}, "good": "low", "unit": "SD"}]
+about = {"levels": ["pixels", "profiles"], "predictions": dict.fromkeys(values, "x"), "headline": head,
+    "fields": dict.fromkeys(map(str, range(12)), {}), "failed": 1, "seconds": 260.4}
 (report / "evaluation.json").write_text(json.dumps(about))
 print(json.dumps({"level": "pixels"}))
 sys.exit(3 if "partly" in arguments[1] else 0)
@@ -160,6 +163,10 @@ def test_the_command_line_tells_its_progress_to_the_dock(monkeypatch, capsys):
         progress.update(1, 4, "A01/0 failed: it is damaged")
     told = capsys.readouterr().err.splitlines()
     assert cli_process.parse_progress(told[0], cli_process.Progress()) == cli_process.Progress(1, 4, "A01/0 failed: it is damaged")
+    progress.update(1, 4, "Evaluating: 1 of 4 fields", 75.24)
+    left = cli_process.parse_progress(capsys.readouterr().err, cli_process.Progress())
+    assert left == cli_process.Progress(1, 4, "Evaluating: 1 of 4 fields", seconds_left=75.2)
+    assert cli_process.parse_progress('{"done": 0, "total": 0, "message": "Opening"}', left).seconds_left == 75.2
     before = cli_process.Progress(2, 4, "before")
     assert cli_process.parse_progress("virtual-paint: warning: {", before) is before
     assert cli_process.parse_progress('{"done": "no number"}', before) is before
@@ -235,9 +242,12 @@ def test_an_evaluation_ends_with_its_headline(dock, fake, qtbot, tmp_path, monke
     assert not dock.form.isEnabled()
     ended(qtbot, dock)
     table = dock.panel.table
-    assert [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())] == ["", "truth", "good", "weak"]
+    assert [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())] == ["Measure", "Truth", "good", "weak"]
     rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
-    assert rows == [["PCC, mean of the stains", "–", "0.75", "0.5"], ["Enrichment (fold)", "12", "3", "–"]]
+    assert rows == [["Correlation of pixels (PCC) ↑", "–", "0.75", "0.5"], ["Error of features ↓", "12 SD", "3 SD", "–"]]
+    assert table.item(0, 0).toolTip() == "Pixels: Correlation of pixels (PCC). 1 is perfect. Higher is better."
+    assert table.item(1, 1).toolTip().endswith("Lower is better.")
+    assert dock.panel.status.text() == "report: 12 fields evaluated in 4 min 20 s; 1 field failed, see failed.csv."
     assert table.item(0, 2).font().bold()
     assert not table.item(0, 3).font().bold()
     assert dock.panel.result.isVisibleTo(dock)
@@ -250,6 +260,50 @@ def test_an_evaluation_ends_with_its_headline(dock, fake, qtbot, tmp_path, monke
     assert dock.panel.start.text() == "Evaluate"
 
 
+def test_long_names_wrap_and_nothing_is_cut(dock, qtbot, tmp_path):
+    name, label = "simulated-cell-painting_adversarial", "Error of the 20 most informative features (N-MAE)"
+    pixels = Headline("Correlation of pixels (PCC)", 1.0, {name: 0.9})
+    lines = (("features", Headline(label, 0.0, {name: 0.213}, "low", "SD")), ("pixels", pixels))
+    dock.resize(290, 700)
+    dock.panel.table.set_head(ReportHead(tmp_path, (name,), lines, False))
+    dock.panel.result.show()
+    table = dock.panel.table
+    qtbot.waitUntil(lambda: table.isVisible() and table.viewport().width() > 100, timeout=PATIENCE)
+    assert table.horizontalHeaderItem(2).text() == "simulated-\ncell-painting_\nadversarial"
+    assert table.horizontalHeaderItem(2).toolTip() == name
+    for row, (_, line) in enumerate(lines):
+        text = f"{line.label} {'↓' if line.good == 'low' else '↑'}"
+        assert table.item(row, 0).text() == text
+        room = QRect(0, 0, table.columnWidth(0) - 8, 1000)
+        assert table.rowHeight(row) >= table.fontMetrics().boundingRect(room, int(Qt.TextFlag.TextWordWrap), text).height()
+    below = table.visualItemRect(table.item(1, 0)).bottom()
+    assert table.viewport().height() >= below, "the table itself does not scroll"
+
+
+def test_an_evaluation_says_how_long_it_takes_before_the_command_does(dock, fake, qtbot, tmp_path, monkeypatch):
+    truth, good = fields(tmp_path, "truth"), fields(tmp_path, "good", 5)
+    dock.choose(predictions=(("", good),), truth=truth, levels=("pixels",), output=str(tmp_path / "report"))
+    ended(qtbot, dock)
+    expected = dock.sources.seconds(dock.value())
+    assert expected is not None
+    assert dock.panel.inputs.text().endswith(f" · takes about {rough_duration(expected)}")
+    dock.panel.start.click()
+    assert dock.panel.status.text() == f"Starting · about {rough_duration(expected)} left"
+    ended(qtbot, dock)
+    dock.choose(levels=("pixels", "features"))
+    assert dock.sources.seconds(dock.value()) is None, "it belongs to another choice"
+
+
+def test_a_stop_before_the_first_field_says_so(dock, fake, qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli_process, "command", lambda *_arguments: [sys.executable, "-c", "import time; time.sleep(600)"])
+    ask(dock, tmp_path)
+    dock.panel.start.click()
+    dock.panel.cancel.click()
+    ended(qtbot, dock)
+    assert dock.panel.status.text() == "Stopped before the first field; nothing was written."
+    assert dock.panel.start.text() == "Evaluate"
+
+
 def test_cancel_stops_the_process_and_all_that_it_started(dock, fake, qtbot, tmp_path):
     ask(dock, tmp_path, "slow")
     dock.panel.start.click()
@@ -259,8 +313,8 @@ def test_cancel_stops_the_process_and_all_that_it_started(dock, fake, qtbot, tmp
     qtbot.waitUntil(lambda: "A01/0" in dock.panel.status.text(), timeout=PATIENCE)
     dock.panel.cancel.click()
     ended(qtbot, dock)
-    assert "Stopped" in dock.panel.status.text()
-    assert dock.panel.start.text() == "Go on"
+    assert dock.panel.status.text() == "Stopped. Finished fields are kept; press Resume to evaluate the rest."
+    assert dock.panel.start.text() == "Resume"
     assert dock.form.isEnabled()
     numbers = [int(pid) for pid in pids.read_text().split()]
     qtbot.waitUntil(
@@ -298,7 +352,7 @@ def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
     (report / "report.html").unlink()
     dock.open_report(report)
     assert "was stopped" in dock.panel.status.text()
-    assert dock.panel.start.text() == "Go on"
+    assert dock.panel.start.text() == "Resume"
     with pytest.raises(InputError, match="it is no report"):
         state_of_report(tmp_path)
     (report / "evaluation.json").write_text("[]")

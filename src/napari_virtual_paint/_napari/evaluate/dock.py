@@ -25,14 +25,18 @@ from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.jobs import failure_sentence
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
-from napari_virtual_paint.runtime.progress import Progress, time_left
+from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import rough_duration
 
-STOPPED = "Stopped; finished fields are kept, and Go on evaluates the rest."
+TITLE = "The evaluation"
+STOPPED = "Stopped. Finished fields are kept; press Resume to evaluate the rest."
+NOT_BEGUN = "Stopped before the first field; nothing was written."
 
 
 class EvaluateDock(QWidget):  # type: ignore[misc]
@@ -131,14 +135,15 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
         self.head = None
         set_bar(self.panel.bar, 0)
         self.panel.bar.show()
-        self.panel.say("Starting…")
+        seconds = self.sources.seconds(choice)
+        self._show_progress(JobProgress(message="Starting", seconds_left=seconds))
         self._evaluation.start(
-            partial(_evaluate, choice, images),
+            partial(_evaluate, choice, images, seconds),
             title=f"Evaluating {Path(choice.output).name}",
             tick=self._show_progress,
             done=self._show_result,
-            failed=lambda error: self._show_end(str(error)),
-            cancelled=lambda: self._show_end(STOPPED),
+            failed=lambda error: self._show_end(failure_sentence(TITLE, error)),
+            cancelled=self._show_stopped,
         )
         self._enable()
 
@@ -146,12 +151,16 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
         """Stop the evaluation within a second."""
         self._evaluation.cancel()
         if not self.running:  # it had not begun
-            self._show_end(STOPPED)
+            self._show_stopped()
+
+    def _show_stopped(self) -> None:
+        self._show_end(STOPPED if self._unfinished(self.value()) else NOT_BEGUN)
 
     @timed
     def _show_progress(self, progress: JobProgress) -> None:
         set_bar(self.panel.bar, round(1000 * progress.fraction))
-        parts = [progress.message.rstrip(".") or "Evaluating", time_left(progress.seconds_left)]
+        left = "" if progress.seconds_left is None else f"about {rough_duration(progress.seconds_left)} left"
+        parts = [progress.message.rstrip(".") or "Evaluating", left]
         self.panel.say(escape(" · ".join(part for part in parts if part)))
 
     @timed
@@ -165,14 +174,17 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
         self.panel.say(escape(message))
         self._enable()
 
+    def _unfinished(self, choice: EvaluateState) -> bool:
+        """Return whether the chosen report is begun and not finished."""
+        report = Path(choice.output).expanduser()
+        return bool(choice.output) and is_begun(report) and not is_finished(report)
+
     def _enable(self) -> None:
         """Enable what can be done now."""
         choice, panel = self.value(), self.panel
-        report = Path(choice.output).expanduser()
-        unfinished = bool(choice.output) and is_begun(report) and not is_finished(report)
         self.form.setEnabled(not self.running)
         panel.start.setEnabled(not self.running and not missing(choice))
-        panel.start.setText("Go on" if unfinished else "Evaluate")
+        panel.start.setText("Resume" if self._unfinished(choice) else "Evaluate")
         panel.cancel.setEnabled(self.running)
         panel.copy.setEnabled(choice.source == "paths")
         panel.earlier.setEnabled(not self.running)
@@ -195,10 +207,10 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
                 partial(read_head, folder),
                 title=f"Opening {folder.name}",
                 done=self._show_head,
-                failed=lambda error: self._show_end(str(error)),
+                failed=lambda error: self._show_end(failure_sentence("Opening the report", error)),
             )
         else:
-            self.panel.say("This evaluation was stopped; Go on evaluates the rest.")
+            self.panel.say("This evaluation was stopped. Press Resume to evaluate the rest.")
 
     @timed
     def _show_head(self, head: ReportHead) -> None:
@@ -207,7 +219,7 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
         self.panel.table.set_head(head)
         self.panel.profile.setEnabled(head.profiles)
         self.panel.result.show()
-        self.panel.say(f"<b>{escape(head.report.name)}</b>")
+        self.panel.say(escape(head.sentence))
         # Only once the layout has taken up the table is there something to scroll to.
         QTimer.singleShot(0, partial(self.scroll.ensureWidgetVisible, self.panel.result))
 
@@ -236,9 +248,9 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
             self.open_report(path)
 
 
-def _evaluate(choice: EvaluateState, images: LayerImages | None) -> Generator[Progress, None, ReportHead]:
-    """Evaluate in a process (on a worker), and return the headline of the report."""
+def _evaluate(choice: EvaluateState, images: LayerImages | None, seconds: float | None) -> Generator[Progress, None, ReportHead]:
+    """Evaluate in a process (on a worker), and return the headline of the report; `seconds` is how long it is estimated to take."""
     if images is not None:
         choice = yield from write_images(images, choice)
-    yield from cli_process.run(arguments(choice), "The evaluation")
+    yield from cli_process.run(arguments(choice), TITLE, Progress(message="Starting", seconds_left=seconds))
     return read_head(Path(choice.output).expanduser())

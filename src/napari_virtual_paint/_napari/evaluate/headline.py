@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.evaluation.context import counted
 from napari_virtual_paint.evaluation.level import Headline
-from napari_virtual_paint.evaluation.report_files import ABOUT
+from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED
+from napari_virtual_paint.runtime.text import elapsed
 
-LINES = 12  # lines that the table shows before it scrolls
+ARROWS = {"high": "↑", "low": "↓"}
+LEGEND = "↑ higher is better, ↓ lower is better"
+NAME = 110  # pixels that the names of the measures have at least
+LETTERS = 14  # letters of a prediction's name in one line of its column's head
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,16 @@ class ReportHead:
     predictions: tuple[str, ...]  # names of the predictions
     lines: tuple[tuple[str, Headline], ...]  # level and number of each line
     profiles: bool  # whether the report has profiles, which the Profile dock shows
+    fields: int = 0
+    failed: int = 0  # `fields` and `failed`: numbers of fields that were evaluated, and that could not be
+    seconds: float | None = None  # how long the evaluation took; None in reports that do not say so
+
+    @property
+    def sentence(self) -> str:
+        """How the evaluation ended."""
+        took = "" if self.seconds is None else f" in {elapsed(self.seconds)}"
+        count = f"{counted(self.fields, 'field')} evaluated{took}" if self.fields else "evaluated"
+        return f"{self.report.name}: {count}" + (f"; {counted(self.failed, 'field')} failed, see {FAILED}." if self.failed else ".")
 
 
 def read_head(report: Path) -> ReportHead:
@@ -40,13 +56,23 @@ def read_head(report: Path) -> ReportHead:
         lines = tuple(_line(each, names) for each in about.get("headline", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReadError(report / ABOUT, "it can't be read; evaluate again") from error
-    return ReportHead(report, names, lines, "profiles" in about.get("levels", ()))
+    fields, failed = (about.get(name) for name in ("fields", "failed"))
+    return ReportHead(
+        report,
+        names,
+        lines,
+        "profiles" in about.get("levels", ()),
+        len(fields) if isinstance(fields, dict) else 0,
+        failed if isinstance(failed, int) else 0,
+        _number(about.get("seconds")),
+    )
 
 
 def _line(entry: Any, names: Sequence[str]) -> tuple[str, Headline]:
     values = {name: _number(entry["values"].get(name)) for name in names}
     good: Any = "low" if entry["good"] == "low" else "high"
-    return str(entry["level"]), Headline(str(entry["label"]), _number(entry["truth"]), values, good, str(entry.get("unit") or ""))
+    unit, about = (str(entry.get(name) or "") for name in ("unit", "about"))
+    return str(entry["level"]), Headline(str(entry["label"]), _number(entry["truth"]), values, good, unit, about)
 
 
 def _number(value: Any) -> float | None:
@@ -61,49 +87,86 @@ def best_prediction(line: Headline) -> str | None:
     return (max if line.good == "high" else min)(known, key=lambda name: known[name])
 
 
-def as_shown(value: float | None) -> str:
-    """Return a number with three significant digits; a dash where undefined."""
+def as_shown(value: float | None, unit: str = "") -> str:
+    """Return a number with three significant digits and its unit; a dash where undefined."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
+    text = f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
+    return f"{text} {unit}" if unit else text
+
+
+def explanation(level: str, line: Headline) -> str:
+    """Return what a number of the headline means: its level, what it measures, and what is better."""
+    better = "Higher is better." if line.good == "high" else "Lower is better."
+    return f"{level.capitalize()}: {line.label}. {line.about} {better}".replace("  ", " ")
+
+
+def wrapped(name: str) -> str:
+    """Return a name in lines of about `LETTERS` letters, broken after spaces, hyphens and underscores."""
+    lines = [""]
+    for part in re.findall(r"[^-_ ]*[-_ ]?", name):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > LETTERS:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class HeadTable(QTableWidget):  # type: ignore[misc]
-    """Shows a `ReportHead`: one row per number, columns for the truth and each prediction; the best prediction is bold."""
+    """Shows a `ReportHead`: one row per number, columns for the truth and each prediction; the best prediction is bold.
+
+    Names wrap, and the table is as high as its rows: the dock scrolls, not the table.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 0, parent)
         self.verticalHeader().hide()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Headline of the report")
-        self.setWordWrap(False)
+        self.setWordWrap(True)
 
     def set_head(self, head: ReportHead) -> None:
         """Show the headline of another report."""
         self.clear()
-        truth = ["truth"] if any(line.truth is not None for _, line in head.lines) else []
-        heads = ["", *truth, *head.predictions]
-        self.setColumnCount(len(heads))
+        truth = ["Truth"] if any(line.truth is not None for _, line in head.lines) else []
+        columns = ["Measure", *truth, *head.predictions]
+        self.setColumnCount(len(columns))
         self.setRowCount(len(head.lines))
-        self.setHorizontalHeaderLabels(heads)
+        self.setHorizontalHeaderLabels([wrapped(name) for name in columns])
+        for column, name in enumerate(columns):
+            self.horizontalHeaderItem(column).setToolTip(name)
         for row, (level, line) in enumerate(head.lines):
-            label = f"{line.label} ({line.unit})" if line.unit else line.label
-            texts = [label, *[as_shown(line.truth) for _ in truth], *map(as_shown, line.values.values())]
+            values = [*[line.truth for _ in truth], *line.values.values()]
+            texts = [f"{line.label} {ARROWS[line.good]}", *(as_shown(value, line.unit) for value in values)]
             best = best_prediction(line)
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
-                item.setToolTip(f"{level}: {label}; {'more' if line.good == 'high' else 'less'} is better")
+                item.setToolTip(explanation(level, line))
                 if column:
                     item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
-                if best is not None and column == heads.index(best, 1 + len(truth)):
+                if best is not None and column == columns.index(best, 1 + len(truth)):
                     font = item.font()
                     font.setBold(True)
                     item.setFont(font)
                 self.setItem(row, column, item)
-        header = self.horizontalHeader()
-        for column in range(len(heads)):
-            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents if column else QHeaderView.ResizeMode.Stretch)
-        height = self.fontMetrics().height() + 6
-        self.verticalHeader().setDefaultSectionSize(height)
-        self.setFixedHeight(height * (min(len(head.lines), LINES) + 1) + 10)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's own way of naming
+        """Wrap the names anew."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the numbers the width that they need, the names the rest, and the rows the height of their names."""
+        if not self.columnCount():
+            return
+        numbers = range(1, self.columnCount())
+        for column in numbers:
+            self.resizeColumnToContents(column)
+        self.setColumnWidth(0, max(NAME, self.viewport().width() - sum(map(self.columnWidth, numbers))))
+        self.resizeRowsToContents()
+        wide = sum(map(self.columnWidth, range(self.columnCount()))) > self.viewport().width()
+        scroll = self.horizontalScrollBar().sizeHint().height() if wide else 0
+        rows = sum(map(self.rowHeight, range(self.rowCount())))
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows + scroll + 2 * self.frameWidth())

@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.evaluate.form import EvaluateForm
-from napari_virtual_paint._napari.evaluate.headline import HeadTable
+from napari_virtual_paint._napari.evaluate.headline import LEGEND, HeadTable
 from napari_virtual_paint._napari.shared.widgets import button_grid, footer, push_button, words
 
 
@@ -18,7 +18,7 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         self.form = EvaluateForm()
         self.inputs = words()
         self.start = push_button("Evaluate", "Evaluate what is chosen, in the background")
-        self.cancel = push_button("Cancel", "Stop within a second; finished fields are kept, and Evaluate goes on with the rest")
+        self.cancel = push_button("Cancel", "Stop within a second; finished fields are kept, and Resume evaluates the rest")
         self.copy = push_button("Copy as command", "Copy the command line that does the same")
         self.earlier = push_button("Earlier…", "Open a report that was made, or begun, before")
         self.bar = QProgressBar()
@@ -51,6 +51,7 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         result.setContentsMargins(0, 0, 0, 0)
         result.setSpacing(4)
         result.addWidget(self.table)
+        result.addWidget(words(LEGEND))
         result.addLayout(button_grid((self.page, self.profile), 2))
         top.addWidget(self.result)
         self.result.hide()

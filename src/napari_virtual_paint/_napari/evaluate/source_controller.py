@@ -21,6 +21,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import rough_duration
 
 PAUSE = 400  # milliseconds after the last change before the inputs are inspected
 BY_PATH = "Files, folders or plates by path"
@@ -45,6 +46,7 @@ class SourceController(QObject):  # type: ignore[misc]
         self._viewer, self._form = viewer, form
         self._offered: list[str] = []
         self._filled_from = ""
+        self._summary: tuple[EvaluateState, InputSummary] | None = None
         self._inspection = LatestJob(self)
         self._inspecting = Debounced(PAUSE, self._inspect, self)
         self._offering = Debounced(0, self.offer, self)
@@ -57,6 +59,10 @@ class SourceController(QObject):  # type: ignore[misc]
     def busy(self) -> bool:
         """Whether inputs are, or will be, inspected."""
         return self._inspection.running or bool(self._inspecting.isActive())
+
+    def seconds(self, choice: EvaluateState) -> float | None:
+        """Return how long an evaluation is estimated to take; None where its inputs were not inspected (yet)."""
+        return self._summary[1].seconds if self._summary is not None and self._summary[0] == choice else None
 
     def choose(self, choice: EvaluateState, filled_from: str | None = None) -> None:
         """Show a choice and inspect it.
@@ -134,7 +140,9 @@ class SourceController(QObject):  # type: ignore[misc]
     @timed
     def _show_summary(self, choice: EvaluateState, summary: InputSummary) -> None:
         if choice == self._form.value():
-            self.inspected.emit(escape(summary.text))
+            self._summary = choice, summary
+            took = "" if summary.seconds is None else f" · takes about {rough_duration(summary.seconds)}"
+            self.inspected.emit(escape(summary.text) + took)
             if summary.columns:
                 self._form.setColumns(summary.columns, summary.values, summary.found)
 

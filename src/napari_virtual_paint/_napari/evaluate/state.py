@@ -55,6 +55,7 @@ class InputSummary:
     values: tuple[str, ...] = ()  # ``COLUMN=VALUE`` of columns with few values
     found: Mapping[str, str] = field(default_factory=dict)
     """What is used where nothing is chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many wells."""
+    seconds: float | None = None  # estimate of how long the evaluation takes; None where the inputs can't be used
 
 
 def missing(choice: EvaluateState) -> str:
@@ -113,20 +114,23 @@ def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSu
 
     Raises `InputError` if something can't be used, or nothing pairs; the sentence says what.
     """
+    from napari_virtual_paint.evaluation.run.pace import estimate
     from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, prepare
     from napari_virtual_paint.evaluation.wells import ControlSelection
 
     yield Progress(0, 1, "Inspecting the inputs")
     wells = ControlSelection(**{other: getattr(choice, name).strip() or None for name, other in WELLS.items()})
     table = Path(choice.plate_map.strip()).expanduser() if choice.plate_map.strip() else None
-    context = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells)).context
+    prepared = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells))
+    context = prepared.context
     values: list[str] = []
     for name, column in context.wells.items():
         different = sorted({str(value) for value in column if value is not None and value == value})  # NaN differs from itself
         values += [f"{name}={value}" for value in different] if len(different) <= FEW else []
     controls = {"controls": counted(len(context.negative), "well"), "positive": counted(len(context.positive), "well")}
     found = {role: str(context.role(role) or "none") for role in COLUMNS} | controls
-    return InputSummary(_summary_text(context), tuple(map(str, context.wells.columns)), tuple(values), found)
+    seconds = sum(estimate(prepared, choice.levels, choice.workers).values()) if choice.levels else None
+    return InputSummary(_summary_text(context), tuple(map(str, context.wells.columns)), tuple(values), found, seconds)
 
 
 def _summary_text(context: Any) -> str:

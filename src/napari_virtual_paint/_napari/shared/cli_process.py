@@ -24,6 +24,7 @@ GRACE = 3.0  # seconds that a stopped process has to end by itself before it is 
 TAIL = 4000  # bytes at the end of a log in which the last message is looked for
 PARTLY = 3  # exit code of an evaluation of which some fields failed
 PREFIX = "virtual-paint: "
+STARTING = Progress(message="Starting")
 
 
 def command(*arguments: str) -> list[str]:
@@ -67,7 +68,7 @@ def last_message(log: Path, prefix: str = "") -> str:
     return lines[-1].removeprefix(PREFIX) if lines else ""
 
 
-def run(arguments: Sequence[str], title: str) -> Generator[Progress, None, dict[str, Any]]:
+def run(arguments: Sequence[str], title: str, first: Progress = STARTING) -> Generator[Progress, None, dict[str, Any]]:
     """Run ``virtual-paint`` with ``--json`` to its end (on a worker); if the generator is closed, the process is stopped.
 
     Parameters
@@ -76,6 +77,8 @@ def run(arguments: Sequence[str], title: str) -> Generator[Progress, None, dict[
         All but ``--json``.
     title
         What is run, as the subject of a sentence: "The evaluation".
+    first
+        The progress until the command reports its own.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def run(arguments: Sequence[str], title: str) -> Generator[Progress, None, dict[
         with log.open("wb") as stderr, output.open("wb") as stdout:
             process = start(*arguments, "--json", stdout=stdout, stderr=stderr, env={**os.environ, PROGRESS: "json"})
         try:
-            yield from _follow(process, log)
+            yield from _follow(process, log, first)
         finally:
             _stop(process)
         code = process.returncode
@@ -106,9 +109,9 @@ def run(arguments: Sequence[str], title: str) -> Generator[Progress, None, dict[
         raise VirtualPaintError(f"{title} gave no result; run it from a terminal to see why.")
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path) -> Generator[Progress, None, None]:
+def _follow(process: subprocess.Popen[bytes], log: Path, progress: Progress) -> Generator[Progress, None, None]:
     """Yield the progress until the process has ended."""
-    progress, position = Progress(0, 0, "Starting"), 0
+    position = 0
     while True:
         ended = process.poll() is not None
         with log.open("rb") as file:
@@ -143,9 +146,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def parse_progress(line: str, before: Progress) -> Progress:
-    """Return the progress that a line reports; that of before where it is another message."""
+    """Return the progress that a line reports, with the time left and the message of before where it has none; else that of before."""
     if line.startswith("{"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             found = json.loads(line)
-            return Progress(float(found["done"]), float(found["total"]), str(found["message"] or before.message))
+            left = found.get("seconds_left")
+            left = before.seconds_left if left is None else float(left)
+            return Progress(float(found["done"]), float(found["total"]), str(found["message"] or before.message), seconds_left=left)
     return before

@@ -170,8 +170,9 @@ class Job(QObject):  # type: ignore[misc]
 
     def _note(self, piece: Any) -> None:
         done, total = float(getattr(piece, "done", 0) or 0), float(getattr(piece, "total", 0) or 0)
-        left = self._clock.left(done, total, time.monotonic())
-        self.progress = JobProgress(done, total, str(getattr(piece, "message", "") or ""), left)
+        pace, own = self._clock.left(done, total, time.monotonic()), getattr(piece, "seconds_left", None)
+        left = pace if own is None else float(own)
+        self.progress = JobProgress(done, total, str(getattr(piece, "message", "") or ""), seconds_left=left)
 
     def _call(self, name: str, *args: Any) -> None:
         function = self._callbacks.get(name)

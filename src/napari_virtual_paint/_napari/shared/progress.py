@@ -10,9 +10,7 @@ from napari_virtual_paint.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class JobProgress(Progress):
-    """Progress of a job in the viewer."""
-
-    seconds_left: float | None = None  # estimate, or None while there is nothing to estimate from
+    """Progress of a job in the viewer; where the work has no estimate of its own, the time left is that of its pace."""
 
 
 def set_bar(bar: Any, value: int, most: int = 1000) -> None:

@@ -185,8 +185,8 @@ def _numbers(table: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.floati
 
 
 LABELS = {
-    "median_correlation": "Feature correlation (Spearman), median",
-    "nmae_top20": "N-MAE of the 20 most informative features",
+    "median_correlation": "Correlation of features, median (Spearman)",
+    "nmae_top20": "Error of the 20 most informative features (N-MAE)",
 }
 """Metric -> its name in the headline."""
 

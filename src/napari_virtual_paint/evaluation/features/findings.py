@@ -192,15 +192,23 @@ def _error_scores(compared: Compared, source: str) -> dict[str, Any]:
     return out
 
 
+ABOUT = {
+    "median_correlation": "How well CellProfiler's features agree between prediction and truth: 1 is perfect.",
+    "above_0.8": "Number of features that are nearly the same in prediction and truth; under truth, how many are compared.",
+    "nmae_top20": "Mean error of the features that tell most about the cells, in standard deviations of the truth. 0 is perfect.",
+}
+"""Score in the headline -> what it measures."""
+
+
 def _headline(sections: Mapping[str, Mapping[str, Any]]) -> tuple[Headline, ...]:
     def each(key: str) -> dict[str, float | None]:
         return {name: section[key] for name, section in sections.items()}
 
     number = next((float(section["n"]) for section in sections.values() if section["n"]), None)
     return (
-        Headline(LABELS["median_correlation"], 1.0, each("median_correlation")),
-        Headline("Features correlated above 0.8", number, each("above_0.8")),
-        Headline(LABELS["nmae_top20"], 0.0, each("nmae_top20"), "low"),
+        Headline(LABELS["median_correlation"], 1.0, each("median_correlation"), about=ABOUT["median_correlation"]),
+        Headline("Features correlated above 0.8", number, each("above_0.8"), about=ABOUT["above_0.8"]),
+        Headline(LABELS["nmae_top20"], 0.0, each("nmae_top20"), "low", "SD", ABOUT["nmae_top20"]),
     )
 
 

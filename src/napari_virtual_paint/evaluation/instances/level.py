@@ -265,13 +265,17 @@ def _figures() -> list[Figure]:
 
 def label_of(kind: str) -> str:
     """Return the name of the F1 of a kind of object in the headline."""
-    return f"F1 of {kind} at IoU 0.7"
+    return f"{kind.capitalize()} found (F1)"
 
 
 def _headlines(sections: Mapping[str, Mapping[str, Any]], kinds: list[str]) -> list[Headline]:
     out = []
     for kind in kinds:
-        out.append(Headline(label_of(kind), 1.0, {name: each[kind]["f1_0.7"] for name, each in sections.items()}))
+        about = (
+            f"Share of {kind} that are found both in the prediction and in the truth and overlap by 70 % (F1 at an IoU of 0.7). "
+            "1 is perfect; missed and additional ones lower it."
+        )
+        out.append(Headline(label_of(kind), 1.0, {name: each[kind]["f1_0.7"] for name, each in sections.items()}, about=about))
     return out
 
 

@@ -27,8 +27,13 @@ REGIONS = {"": "whole field", INSIDE: "foreground"}  # prefix of a score's colum
 
 ALL = "mean of the stains"  # value of the stain column for all stains together
 
-LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
+LABELS = {"pcc": "Correlation of pixels (PCC)", INSIDE + "pcc": "Correlation of pixels in the foreground (PCC)"}
 """Score -> its name in the headline."""
+ABOUT = {
+    "pcc": "Pearson's correlation of predicted and true pixels, the mean of the stains. 1 is perfect, 0 is no relation.",
+    INSIDE + "pcc": "The same where the true stain is brighter than the background, so that empty regions do not count.",
+}
+"""Score -> what it measures."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,8 @@ def _headlines(sections: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
         known = {name: [each[stain] for stain in stains] for name, each in values.items() if each in some}
         return {name: float(np.mean(known[name])) if known.get(name) else None for name in values}
 
-    return [Headline(LABELS["pcc"], 1.0, means(False)), Headline(LABELS[INSIDE + "pcc"], 1.0, means(True))]
+    places = {"pcc": False, INSIDE + "pcc": True}
+    return [Headline(LABELS[score], 1.0, means(inside), about=ABOUT[score]) for score, inside in places.items()]
 
 
 def _deltas(table: pd.DataFrame, common: pd.DataFrame, context: Context) -> pd.DataFrame:

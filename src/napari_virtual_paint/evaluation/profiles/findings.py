@@ -22,7 +22,13 @@ from napari_virtual_paint.metrics.metric import Good
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINE = ("map", "enrichment_1pct", "sensitivity", "specificity")  # scores in the headline
+HEADLINE = {
+    "map": "How well treatments of one mechanism are found by the similarity of their profiles. 1 is perfect.",
+    "enrichment_1pct": "How many times more often than by chance the most similar 1 % share the mechanism. 1 is chance.",
+    "sensitivity": "Share of the toxic treatments that are called toxic. 1 is perfect.",
+    "specificity": "Share of the harmless treatments that are not called toxic. 1 is perfect.",
+}
+"""Score in the headline -> what it measures."""
 
 _PAIRED = (
     ("profiles_queries", "query", {"average_precision": "map", "odds_1pct": "enrichment_1pct"}, "query"),
@@ -49,7 +55,7 @@ def nothing(context: Context, notes: tuple[str, ...]) -> Findings:
     """Return the findings where no feature was measured."""
     empty: dict[str, Any] = dict.fromkeys(SCORES)
     section = {**empty, TRUTH: dict(empty)}
-    headline = tuple(Headline(SCORES[key], None, dict.fromkeys(context.predictions)) for key in HEADLINE)
+    headline = tuple(Headline(SCORES[key], None, dict.fromkeys(context.predictions), about=about) for key, about in HEADLINE.items())
     return Findings("profiles", section, {name: dict(section) for name in context.predictions[1:]}, headline=headline, notes=notes)
 
 
@@ -67,7 +73,8 @@ def findings(results: ProfileResults, context: Context) -> Findings:
     each = {name: {**sections[name], **common, TRUTH: sections[TRUTH]} for name in context.predictions}
     main, *others = context.predictions
     headline = tuple(
-        Headline(SCORES[key], sections[TRUTH][key], {name: sections[name][key] for name in context.predictions}) for key in HEADLINE
+        Headline(SCORES[key], sections[TRUTH][key], {name: sections[name][key] for name in context.predictions}, about=about)
+        for key, about in HEADLINE.items()
     )
     tables = _tables(results, context)
     return Findings(

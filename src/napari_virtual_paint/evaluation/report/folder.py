@@ -63,6 +63,7 @@ def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -
         "tables": tables,
         "headline": [{"level": level, **vars(each)} for level, found in report.findings.items() for each in found.headline],
         "versions": dict(report.versions),
+        "failed": int(report.failed["field"].nunique()) if len(report.failed) else 0,
         "made": report.created,
         "seconds": round(report.seconds, 3),
     }

@@ -11,12 +11,11 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.run.batches import batches, run_batches
+from napari_virtual_paint.evaluation.run.pace import EvaluationProgress
 from napari_virtual_paint.evaluation.run.store import FieldStore, Records, code_digest, digest, stem
 from napari_virtual_paint.evaluation.run.stored_findings import load_findings
 from napari_virtual_paint.evaluation.run.tasks import Failures, FieldsTask, MissingField, SummaryTask, Work, level_at
 from napari_virtual_paint.runtime.atomic_write import updating
-from napari_virtual_paint.runtime.generators import relay
-from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, WorkerPool
 
 if TYPE_CHECKING:
@@ -24,46 +23,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-SURVEY = 0.1  # time of surveying a field, relative to evaluating it
-
-
-SUMMARY = 0.1  # time of a level's summary, relative to evaluating all fields
-
-
-@dataclass(frozen=True)
-class EvaluationProgress(Progress):
-    """Progress of an evaluation in fields; other work counts as equivalent fields."""
-
-    field: str = ""  # the field that just finished or failed
-    failed: str = ""  # reason of a failure, else empty
-    stage: str = ""  # current part: ``survey`` of the scale, ``fields``, ``findings``
-
-
-class ProgressScale:
-    """Map the progress of all parts to one scale, in units of a field.
-
-    Parameters
-    ----------
-    fields, levels
-        Number of fields and levels.
-    """
-
-    def __init__(self, fields: int, levels: int) -> None:
-        surveyed, evaluated = SURVEY * fields, (1 + SURVEY) * fields
-        self.total = evaluated + levels * max(1.0, SUMMARY * fields)
-        self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, evaluated), "findings": (evaluated, self.total)}
-
-    def follow(self, steps: Generator[EvaluationProgress, None, T], stage: str) -> Generator[EvaluationProgress, None, T]:
-        """Relay the progress of a part."""
-        begin, end = self.spans[stage]
-
-        def scaled(step: EvaluationProgress) -> EvaluationProgress:
-            share = step.done / step.total if step.total else 1.0
-            return replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
-
-        return relay(steps, scaled)
 
 
 UNSUMMED = ("workers", "noise")  # settings that affect no finding, or only through the fields' tables

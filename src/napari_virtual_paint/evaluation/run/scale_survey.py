@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH
 from napari_virtual_paint.evaluation.run.batches import batches, run_batches
-from napari_virtual_paint.evaluation.run.fields import EvaluationProgress
+from napari_virtual_paint.evaluation.run.pace import EvaluationProgress
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import SurveyTask, Work

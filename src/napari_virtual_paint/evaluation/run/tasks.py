@@ -220,6 +220,11 @@ def level_at(place: str) -> Level:
     return level
 
 
+def needed_levels(levels: Sequence[str], places: Mapping[str, str]) -> list[str]:
+    """Return the levels whose tables of the fields are needed to summarize some levels."""
+    return [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
+
+
 def _joined(parts: list[Tables]) -> Tables:
     """Concatenate the tables of all time points."""
     import pandas as pd
