@@ -14,10 +14,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.evaluation.context import counted
 from napari_virtual_paint.evaluation.level import Headline
 from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED
-from napari_virtual_paint.runtime.text import elapsed
+from napari_virtual_paint.runtime.text import counted, elapsed
 
 ARROWS = {"high": "↑", "low": "↓"}
 LEGEND = "↑ higher is better, ↓ lower is better"

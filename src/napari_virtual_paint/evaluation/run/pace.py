@@ -7,12 +7,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
-from napari_virtual_paint.evaluation.context import counted
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.tasks import MODULES, needed_levels
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.processes import cores
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import counted
 
 T = TypeVar("T")
 Stage: TypeAlias = Literal["survey", "fields", "findings", "report"]
