@@ -244,7 +244,7 @@ def test_an_evaluation_ends_with_its_headline(dock, fake, qtbot, tmp_path, monke
     table = dock.panel.table
     assert [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())] == ["Measure", "Truth", "good", "weak"]
     rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
-    assert rows == [["Correlation of pixels (PCC) ↑", "–", "0.75", "0.5"], ["Error of features ↓", "12 SD", "3 SD", "–"]]
+    assert rows == [["Correlation of pixels (PCC)\xa0↑", "–", "0.75", "0.5"], ["Error of features, in SD\xa0↓", "12", "3", "–"]]
     assert table.item(0, 0).toolTip() == "Pixels: Correlation of pixels (PCC). 1 is perfect. Higher is better."
     assert table.item(1, 1).toolTip().endswith("Lower is better.")
     assert dock.panel.status.text() == "report: 12 fields evaluated in 4 min 20 s; 1 field failed, see failed.csv."
@@ -269,10 +269,10 @@ def test_long_names_wrap_and_nothing_is_cut(dock, qtbot, tmp_path):
     dock.panel.result.show()
     table = dock.panel.table
     qtbot.waitUntil(lambda: table.isVisible() and table.viewport().width() > 100, timeout=PATIENCE)
-    assert table.horizontalHeaderItem(2).text() == "simulated-\ncell-painting_\nadversarial"
+    assert table.horizontalHeaderItem(2).text() == "simulated-\ncell-\npainting_\nadversari\nal"
     assert table.horizontalHeaderItem(2).toolTip() == name
     for row, (_, line) in enumerate(lines):
-        text = f"{line.label} {'↓' if line.good == 'low' else '↑'}"
+        text = f"{line.label}{', in SD' if line.unit else ''}\xa0{'↓' if line.good == 'low' else '↑'}"
         assert table.item(row, 0).text() == text
         room = QRect(0, 0, table.columnWidth(0) - 8, 1000)
         assert table.rowHeight(row) >= table.fontMetrics().boundingRect(room, int(Qt.TextFlag.TextWordWrap), text).height()

@@ -20,8 +20,8 @@ from napari_virtual_paint.runtime.text import counted, elapsed
 
 ARROWS = {"high": "↑", "low": "↓"}
 LEGEND = "↑ higher is better, ↓ lower is better"
-NAME = 110  # pixels that the names of the measures have at least
-LETTERS = 14  # letters of a prediction's name in one line of its column's head
+NAME = 96  # pixels that the names of the measures have at least
+LETTERS = 10  # most letters of a prediction's name in one line of its column's head: two predictions fit into a narrow dock
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,17 @@ def best_prediction(line: Headline) -> str | None:
     return (max if line.good == "high" else min)(known, key=lambda name: known[name])
 
 
-def as_shown(value: float | None, unit: str = "") -> str:
-    """Return a number with three significant digits and its unit; a dash where undefined."""
+def as_shown(value: float | None) -> str:
+    """Return a number with three significant digits; a dash where undefined."""
     if value is None:
         return "–"
-    text = f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
-    return f"{text} {unit}" if unit else text
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
+
+
+def measure(line: Headline) -> str:
+    """Return the name of a measure with its unit and an arrow in the direction that is better."""
+    unit = f", in {line.unit}" if line.unit else ""
+    return f"{line.label}{unit}\N{NO-BREAK SPACE}{ARROWS[line.good]}"
 
 
 def explanation(level: str, line: Headline) -> str:
@@ -101,9 +106,9 @@ def explanation(level: str, line: Headline) -> str:
 
 
 def wrapped(name: str) -> str:
-    """Return a name in lines of about `LETTERS` letters, broken after spaces, hyphens and underscores."""
+    """Return a name in lines of at most `LETTERS` letters, broken after spaces, hyphens and underscores where there are any."""
     lines = [""]
-    for part in re.findall(r"[^-_ ]*[-_ ]?", name):
+    for part in re.findall(rf"[^-_ ]{{0,{LETTERS - 1}}}[-_ ]?|[^-_ ]{{{LETTERS}}}", name):
         if lines[-1] and len(lines[-1]) + len(part.rstrip()) > LETTERS:
             lines.append("")
         lines[-1] += part
@@ -137,7 +142,7 @@ class HeadTable(QTableWidget):  # type: ignore[misc]
             self.horizontalHeaderItem(column).setToolTip(name)
         for row, (level, line) in enumerate(head.lines):
             values = [*[line.truth for _ in truth], *line.values.values()]
-            texts = [f"{line.label} {ARROWS[line.good]}", *(as_shown(value, line.unit) for value in values)]
+            texts = [measure(line), *map(as_shown, values)]
             best = best_prediction(line)
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
