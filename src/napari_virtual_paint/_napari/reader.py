@@ -31,9 +31,10 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 
 def _is_plate(path: str) -> bool:
+    from napari_virtual_paint.plates.job.job import is_painted
     from napari_virtual_paint.plates.opening import is_plate
 
-    return is_plate(path, quick=True)  # napari asks on the thread that draws
+    return is_painted(path) or is_plate(path, quick=True)  # napari asks on the thread that draws
 
 
 def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:

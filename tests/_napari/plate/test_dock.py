@@ -21,6 +21,7 @@ from napari_virtual_paint._napari.plate import state as plate_state
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache
 from napari_virtual_paint._napari.plate.well_map import WellMap
+from napari_virtual_paint._napari.reader import get_reader, read_plate
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.choices import DeviceChoice, values_of
@@ -592,11 +593,13 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     settle(qtbot, dock)
     assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."
     assert dock.view.form.start.text() == "Go on"
-    dock.open_plate(output)  # the output itself leads to the plate that it is painted from
-    settle(qtbot, dock)
-    assert dock.plate.source == str(disk)
-    assert dock.value().output == output
-    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."
+    for path in (output, f"{output}.job"):  # each leads to the plate that it is painted from
+        assert get_reader(path) is read_plate
+        dock.open_plate(path)
+        settle(qtbot, dock)
+        assert dock.plate.source == str(disk)
+        assert dock.value().output == output
+        assert dock.view.form.note.text() == "2 of 6 fields are painted with small; Go on paints the rest."
     dock.choose(scope="all")
     dock.view.form.start.click()
     qtbot.waitUntil(lambda: dock.queue.tasks[-1].status == "done" and len(dock.queue.tasks) == 2, timeout=PATIENCE)

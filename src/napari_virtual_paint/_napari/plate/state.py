@@ -18,7 +18,7 @@ from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, State, numb
 from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.job.job import Kind, PlateJob
+    from napari_virtual_paint.plates.job.job import Kind
     from napari_virtual_paint.plates.paint import PlateProgress
 
 RECENT = 8  # plates that are remembered
@@ -101,15 +101,18 @@ def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
 
     Raises `InputError` if it is no plate, or is damaged.
     """
+    from napari_virtual_paint.plates.job.job import find_job
     from napari_virtual_paint.plates.opening import open_plate
 
     name = Path(state.path).name
     yield Progress(0, 3, f"Opening {name}")
     # The output of a painting has no brightfield: its own plate is opened, with it as output.
-    job = _job_of_output(state.path)
+    output, job = find_job(state.path) or (Path(state.path), None)
     if job is not None and Path(job.plate).exists():
-        state = replace(state, path=job.plate, plate=job.part, output=state.path, kind=job.kind)
+        state = replace(state, path=job.plate, plate=job.part, output=str(output), kind=job.kind)
         yield Progress(1, 3, f"Opening {Path(job.plate).name}, which {name} is painted from")
+    elif job is not None:
+        state = replace(state, path=str(output))
     plate = open_plate(state.path, plate_map=state.plate_map or None, plate=state.plate or None)
     if Path(plate.source).exists() and Path(state.path).expanduser().absolute() != Path(plate.source):
         state = replace(state, path=plate.source, plate="")  # a plate below the path, or one of several, which opens alone from now on
@@ -161,16 +164,6 @@ def _join_scores(painted: PaintedFields, table: Path, plate: Plate) -> None:
             more = {name: value for name, value in more.items() if number(value) is not None}
             if key in plate.by_key and more and painted.states.get(key) != "failed":
                 painted.rows[key] = {**known, **more}
-
-
-def _job_of_output(path: str) -> PlateJob | None:
-    """Return the job that painted a plate, where a path is the output of one."""
-    from napari_virtual_paint.plates.job.job import job_folder, load_job
-
-    try:
-        return load_job(job_folder(path))
-    except VirtualPaintError:
-        return None
 
 
 def default_output(path: str, model: str) -> str:

@@ -127,6 +127,29 @@ def job_folder(output: Path | str, model: str = "") -> Path:
     return path.with_name(f"{path.name}.{model}.job" if model else f"{path.name}.job")
 
 
+def is_painted(path: Path | str) -> bool:
+    """Return whether a path is a painted plate, or the folder of its job; only names of files are looked at."""
+    return any((folder / NAME).is_file() for folder in _folders(path))
+
+
+def find_job(path: Path | str) -> tuple[Path, PlateJob] | None:
+    """Return the painted plate and its job, where a path is one of the two; None if it is neither, or the job can't be read."""
+    for folder in _folders(path):
+        try:
+            job = load_job(folder) if (folder / NAME).is_file() else None
+        except InputError:
+            return None
+        if job is not None:
+            return Path(job.plate) if job.kind == "in-place" else folder.with_name(folder.name.removesuffix(".job")), job
+    return None
+
+
+def _folders(path: Path | str) -> tuple[Path, ...]:
+    """Return the folders in which the job of a path may be."""
+    path = Path(path).expanduser().absolute()
+    return (path, job_folder(path)) if path.suffix == ".job" else (job_folder(path),)
+
+
 def load_job(folder: Path) -> PlateJob | None:
     """Return the job of a folder; None if there is no folder, or a run was stopped before it saved its job.
 
