@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ import yaml
 
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.runtime import stopping
+from napari_virtual_paint.runtime.progress import PROGRESS
 from small_training import TOY
 
 pytestmark = [pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX"), pytest.mark.timeout(400)]
@@ -32,9 +35,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plate, and an image that is large enough to take a while."""
     folder = tmp_path_factory.mktemp("data")
     assert main(["simulate", str(folder / "plate.zarr"), "--plate", "1x4", "--fields", "2", "--size", "128"]) == 0
-    assert main(["simulate", str(folder / "fields"), "--fields", "6", "--size", "512"]) == 0
+    assert main(["simulate", str(folder / "fields"), "--fields", "8", "--size", "256"]) == 0
     tifffile.imwrite(folder / "large.tif", np.random.default_rng(0).integers(0, 4000, (3, 2048, 2048), np.uint16))
-    (folder / "train.yaml").write_text(yaml.safe_dump({**TOY, "steps": 100_000, "epoch": 100_000, "output": "trained"}))
+    (folder / "train.yaml").write_text(yaml.safe_dump({**TOY, "steps": 100_000, "epoch": 5, "output": "trained"}))
     return folder
 
 
@@ -58,6 +61,10 @@ def started(words: Sequence[str], folder: Path, **options: Any) -> subprocess.Po
     return subprocess.Popen([sys.executable, "-c", BEGUN, *words], cwd=folder, start_new_session=True, **streams)
 
 
+PROGRESS_LINES = re.compile(rb'"done": |^field_\d+: |: step \d+/', re.MULTILINE)
+"""How the commands report progress: most as JSON if asked, `simulate` each field, and `train` each epoch."""
+
+
 def living(process: psutil.Process) -> list[psutil.Process]:
     try:
         return [each for each in process.children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
@@ -65,35 +72,45 @@ def living(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def until(true: Callable[[], Any]) -> None:
+def until(true: Callable[[], Any], pause: float = 0.02) -> None:
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "it never became so"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def stopped(
-    words: Sequence[str], folder: Path, signals: Sequence[int], children: int, *, group: bool = False, pause: float = 1.0, **options: Any
+    words: Sequence[str], folder: Path, signals: Sequence[int], children: int, *, group: bool = False, **options: Any
 ) -> tuple[int, str]:
-    """Start a command, send it signals once its children run, and return its exit code and its words; all that it started must go."""
-    process = started(words, folder, **options)
+    """Start a command, send it signals once its children run, and return its exit code and its words; all that it started must go.
+
+    A command that starts no process is in the middle of its work once it has printed two lines of progress.
+    """
+    with tempfile.TemporaryFile() as stderr:
+        process = started(words, folder, stderr=stderr, **options)
+        code = _stopped(process, signals, children, group, lambda: os.pread(stderr.fileno(), 2**20, 0))
+        return code, os.pread(stderr.fileno(), 2**20, 0).decode().removeprefix("begun\n")
+
+
+def _stopped(process: subprocess.Popen[bytes], signals: Sequence[int], children: int, group: bool, said: Callable[[], bytes]) -> int:
     own = psutil.Process(process.pid)
     seen: set[psutil.Process] = set()
 
     def running() -> bool:
         seen.update(living(own))
-        return len(seen) >= children or process.poll() is not None
+        at_work = len(seen) >= children if children else len(PROGRESS_LINES.findall(said())) >= 2
+        return at_work or process.poll() is not None
 
-    until(running)
-    time.sleep(pause)
+    until(running, pause=0.1)  # the list of all processes takes a while
+    time.sleep(1.0 if children else 0.2)
     seen.update(living(own))
-    assert process.poll() is None, process.communicate()
+    assert process.poll() is None, said()
     for number in signals:
         (os.killpg if group else os.kill)(process.pid, number)
         time.sleep(0.1)
-    _, err = process.communicate(timeout=PATIENCE)
+    process.communicate(timeout=PATIENCE)
     until(lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in seen))
-    return process.returncode, "" if err is None else err.decode().removeprefix("begun\n")
+    return process.returncode
 
 
 def only_finished(folder: Path) -> bool:
@@ -130,8 +147,7 @@ def test_a_command_that_is_stopped(command: str, end: str, data: Path, tmp_path:
             signals,
             CHILDREN[command],
             group=group,
-            pause=4.0 if CHILDREN[command] == 0 else 1.0,
-            env={**os.environ, "TMPDIR": str(short)},
+            env={**os.environ, "TMPDIR": str(short), PROGRESS: "json"},
         )
     finally:
         short.unlink()
@@ -242,6 +258,7 @@ STUCK = """
 import multiprocessing, sys, time
 from pathlib import Path
 from napari_virtual_paint.runtime import stopping
+from napari_virtual_paint.runtime.progress import PROGRESS
 from napari_virtual_paint.runtime.atomic_write import replacing
 
 stopping.CHILDREN, stopping.PATIENCE = 0.2, 0.6
