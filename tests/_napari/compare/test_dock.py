@@ -19,6 +19,7 @@ from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.form import CompareSettings
 from napari_virtual_paint._napari.compare.panel import KEYS
+from napari_virtual_paint._napari.shared.stain_view import KEY as NEXT_STAIN
 from napari_virtual_paint._napari.shared.view_state import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.metrics.pixels import score
@@ -666,7 +667,7 @@ def test_every_action_in_the_manifest_is_there_and_its_shortcut_is_in_its_title(
 
 def test_shortcuts_press_the_buttons(dock):
     keys = {shortcut.key().toString(): shortcut for shortcut in dock.findChildren(QShortcut)}
-    assert set(keys) == set(KEYS.values())
+    assert set(keys) == {*KEYS.values(), NEXT_STAIN}
     assert {shortcut.context() for shortcut in keys.values()} == {Qt.ShortcutContext.WindowShortcut}
     keys[KEYS["side"]].activated.emit()
     assert dock.view.mode == "side by side"

@@ -30,6 +30,7 @@ from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint._napari.shared.saving import check_saving
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.writing.api import as_write_errors
@@ -58,7 +59,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self._dismissed: set[str] = set()
         self._blank = 0
         self._rows: tuple[ScoreRow, ...] = ()
-        self.panel = ComparePanel(self)
+        self.panel = ComparePanel(StainButtons(viewer), self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)

@@ -13,6 +13,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer
 from napari_virtual_paint.runtime.text import elapsed
 
@@ -30,7 +31,7 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         What the scores shown are of; None where there are none.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, stains: StainButtons, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.request: ScoreRequest | None = None
         inner = QWidget()
@@ -48,7 +49,7 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         self._status.setToolTip("What the scores are of, and what could not be done.")
         self._add_outputs(column)
         column.addStretch(1)
-        self.footer = footer(self._status, self._views())
+        self.footer = footer(self._status, stains, self._views())
         self.scroll = fill_scrolled(self, inner, self.footer)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name

@@ -22,6 +22,7 @@ from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
@@ -57,7 +58,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         super().__init__()
         guard_removals(viewer)
         join_tabs(self, "Plate")
-        self.view = PlatePanel()
+        self.view = PlatePanel(StainButtons(viewer))
         self.queue = PaintQueue()  # without a parent: it must outlive the dock until its painting has stopped
         self.session = PlateSession(self.queue, self)
         self.browsing = FieldBrowser(self.session, self.view, viewer, self)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy,
 from napari_virtual_paint._napari.plate.paint_form import PaintForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_grouped_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey
 
@@ -28,8 +29,9 @@ class PlatePanel(QWidget):  # type: ignore[misc]
     group_toggled = Signal(str, bool)
     """A group of layers is to be shown or hidden."""
 
-    def __init__(self) -> None:
+    def __init__(self, stains: StainButtons) -> None:
         super().__init__()
+        self.stains = stains
         self.open = QPushButton("Open…")
         self.menu = QMenu(self.open)
         self.title = words(NO_PLATE)
@@ -114,6 +116,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.legend)
         top.addLayout(self._navigation())
         top.addLayout(self._toggles())
+        top.addWidget(self.stains)
         for widget in (self.message, self.form.failed_head, self.form.failures, self.paint_section):
             top.addWidget(widget)
         top.addStretch(1)

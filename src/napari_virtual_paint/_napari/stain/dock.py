@@ -20,6 +20,7 @@ from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.progress import set_bar
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain.form import StainForm
 from napari_virtual_paint._napari.stain.matching import (
@@ -76,7 +77,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.fit = ModelFit()
         self.selected = SelectedModels()
         self.form = StainForm()
-        self.panel = StainPanel(self.form)
+        self.panel = StainPanel(self.form, StainButtons(viewer))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import button, button_grid, fill_scrolled, footer, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 from napari_virtual_paint.runtime.progress import time_left
@@ -15,9 +16,10 @@ KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+
 class StainPanel(QWidget):  # type: ignore[misc]
     """The form, and a footer with the estimate, the progress and the buttons. `StainDock` connects them."""
 
-    def __init__(self, form: QWidget) -> None:
+    def __init__(self, form: QWidget, stains: StainButtons) -> None:
         super().__init__()
         self.form = form
+        self.stains = stains
         self.check = self._words("What a painting will need, and what speaks against it")
         self.domain = DomainLine()
         self.button_paint = button("Paint", "Paint the whole image, what is in view first", KEYS["paint"])
@@ -49,7 +51,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.bar.setToolTip("How much is painted")
         self.bar.hide()
         buttons = (self.button_paint, self.button_preview, self.button_cancel, self.button_copy, self.button_compare)
-        self.footer = footer(self.domain, self.check, self.bar, self.status, button_grid(buttons, 3))
+        self.footer = footer(self.domain, self.check, self.bar, self.status, self.stains, button_grid(buttons, 3))
         fill_scrolled(self, self.form, self.footer)
 
     @staticmethod
