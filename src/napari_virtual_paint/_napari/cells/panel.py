@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
 LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
 GAUGES = ("Mahalanobis", "Neighbour")
+GAP = 8  # pixels between the two gauges
 TYPING = 150  # milliseconds after the last letter before features are searched
 KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}  # shortcuts while the dock has the focus
 
@@ -71,17 +72,21 @@ class Meter(QWidget):  # type: ignore[misc]
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         return QSize(240, 2 * self.fontMetrics().height() + 12)
 
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        words = max(self.fontMetrics().horizontalAdvance(f"{name} 100 %") for name in GAUGES)
+        return QSize(2 * words + GAP, self.sizeHint().height())
+
     @timed
     def paintEvent(self, event: Any) -> None:  # noqa: N802
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         height, found = self.fontMetrics().height(), self.distance
-        gauge = (self.width() - 8) / 2
+        gauge = (self.width() - GAP) / 2
         shares = (0.0, 0.0) if found is None else (found.mahalanobis_percentile, found.neighbour_percentile)
         colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if found is None else COLOURS[found.level]
         for place, (name, share) in enumerate(zip(GAUGES, shares, strict=True)):
-            left = place * (gauge + 8)
+            left = place * (gauge + GAP)
             painter.setPen(ink)
             words = name if found is None else f"{name} {share:.0f} %"
             painter.drawText(QRectF(left, 0, gauge, height), int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), words)
@@ -205,11 +210,11 @@ class CellsPanel(BoundForm[CellsState]):
         top.addLayout(self.channels)
         top.addLayout(looks)
         top.addWidget(self.tabs, 1)
-        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.gallery, self.send), 5))
+        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.gallery, self.send), 3))
         fill_scrolled(self, inner, self.footer)
 
     def _features(self) -> QWidget:
-        self.find.setPlaceholderText("Search features, as: nuclei texture DNA")
+        self.find.setPlaceholderText("Search, as: nuclei texture DNA")
         self.find.setClearButtonEnabled(True)
         self.find.setAccessibleName("Search features")
         self.follow.setToolTip("Moving a feature carries the others to where real cells like this would have them (conditional mean)")

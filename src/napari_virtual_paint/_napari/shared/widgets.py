@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
 from qtpy.QtGui import QFont, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 LINES = 4  # lines that a list shows before it scrolls
+NARROW = 290  # pixels that a dock is wide, at least
 BODY = 120  # pixels of a dock's body that stay in view above its footer, at least
 
 
@@ -118,6 +119,7 @@ def words(text: str = "") -> QLabel:
 def footer(*rows: QWidget | QLayout) -> QWidget:
     """Return the rows of a dock that never scroll away: its progress bar, status line and main buttons."""
     made = QWidget()
+    made.setObjectName("footer")
     column = QVBoxLayout(made)
     column.setContentsMargins(0, 4, 4, 0)
     column.setSpacing(4)
@@ -144,21 +146,37 @@ def button_grid(buttons: Sequence[QWidget], columns: int) -> QGridLayout:
 
 def fill_scrolled(panel: QWidget, inner: QWidget, below: QWidget | None = None) -> QScrollArea:
     """Fill a dock with a widget that scrolls up and down where the dock is lower than it, above a `footer` that stays in place."""
-    scroll = QScrollArea()
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll = _Body()
     scroll.setWidget(inner)
-    scroll.setMinimumHeight(BODY)
     outer = QVBoxLayout(panel)
     outer.setContentsMargins(6, 6, 2, 6)
     outer.setSpacing(0)
     outer.addWidget(scroll, 1)
     if below is not None:
         outer.addWidget(below)
-    panel.setMinimumWidth(290)
     fill_height(panel)
     return scroll
+
+
+class _Body(QScrollArea):  # type: ignore[misc]
+    """Scrolls up and down alone: it is never narrower than its contents and their scroll bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        inner = self.widget()
+        needed = inner.minimumSizeHint().width() if inner is not None else 0
+        return QSize(max(NARROW, needed + self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()), BODY)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Notice that the contents need another width."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 def row(*widgets: QWidget) -> QHBoxLayout:
