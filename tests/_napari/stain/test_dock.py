@@ -119,6 +119,29 @@ def endless(monkeypatch):
     monkeypatch.setattr(painting, "paint", lambda *args, **kwargs: never())
 
 
+@pytest.mark.parametrize(
+    ("dims", "labels"),
+    [(("channel", "time", "y", "x"), None), (("z", "channel", "y", "x"), ("c", "t", "y", "x"))],
+    ids=["by its dimensions", "by the layer's axis labels"],
+)
+def test_a_layer_of_an_xarray_is_painted(make_napari_viewer, qtbot, dims, labels):
+    xr = pytest.importorskip("xarray")
+    data = np.random.default_rng(1).random((3, 2, 64, 80), dtype=np.float32)  # three planes as channels, two time points
+    lazy = xr.DataArray(da.from_array(data, chunks=(1, 1, 64, 80)), dims=dims, name="field")
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(lazy, name="field", contrast_limits=(0, 1), **({} if labels is None else {"axis_labels": labels}))
+    assert type(layer.data) is xr.DataArray
+    dock = open_dock(viewer)
+    assert dock.value().layers == ("field",)
+    dock.paint()
+    appear(qtbot, viewer)
+    finish(qtbot, dock)
+    truth = expected(Stack(data.transpose(1, 0, 2, 3)[:, :, None]))
+    assert truth.shape == (2, 5, 1, 64, 80)
+    for index, stain in enumerate(stains_of(viewer)):
+        np.testing.assert_allclose(np.asarray(stain.data).reshape(2, 64, 80), truth[:, index, 0], atol=1e-5)
+
+
 def test_paint_gives_what_the_engine_gives(dock, qtbot):
     assert dock.value().layers == CHANNELS
     assert dock.value().model == "small"
