@@ -136,8 +136,8 @@ def list_images(path: Path, depth: int = 0) -> list[Path]:
     Raises `ReadError` if there is none.
     """
     folder = path.expanduser()
-    names = (str(entry) for entry in folder.glob("*/" * depth + "*")) if folder.is_dir() else matching(folder)
-    files = [Path(name) for name in names if _is_image(Path(name))]
+    found = _images_in(folder, depth) if folder.is_dir() else (file for file in map(Path, matching(folder)) if _is_image(file, file))
+    files = list(found)
     if not files:
         raise ReadError(path, _NOTHING.format("has no image in it" if folder.is_dir() else "matches no image"))
     return files
@@ -157,11 +157,26 @@ def matching(pattern: Path, *, recursive: bool = False) -> list[str]:
     return glob.glob(str(Path(glob.escape(str(folder)), *rest)), recursive=recursive)  # noqa: PTH207 - the folder may be a pattern too
 
 
-def _is_image(file: Path) -> bool:
+def _images_in(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the images in a folder, or in its subfolders at some depth; of a folder that can't be read none."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                file = folder / entry.name
+                if not depth and _is_image(file, entry):
+                    yield file
+                elif depth and entry.is_dir():
+                    yield from _images_in(file, depth - 1)
+    except PermissionError:
+        return
+
+
+def _is_image(file: Path, entry: os.DirEntry[str] | Path) -> bool:
     """Return whether a file in a folder is an image; microscopes' small previews are not."""
-    if is_hidden(file.name) or "thumb" in file.stem.lower():
+    name = file.name
+    if is_hidden(name) or "thumb" in os.path.splitext(name)[0].lower():  # noqa: PTH122 - for speed
         return False
-    return is_zarr(file) if file.is_dir() else is_image_name(file.name) and not file.name.casefold().endswith(COMPANION)
+    return is_zarr(file) if entry.is_dir() else is_image_name(name) and not name.casefold().endswith(COMPANION)
 
 
 def _stem(file: Path) -> str:

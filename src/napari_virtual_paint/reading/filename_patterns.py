@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.instrument_names import KEYS, NameParts, match_instrument
@@ -112,6 +113,7 @@ def _by_words(stems: Sequence[str]) -> list[NameParts] | None:
     return [{"channel": word} for word in different[0]]
 
 
+@lru_cache(maxsize=4096)
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:
     """Return a key that sorts z2 before z10 and -4 before 0."""
     if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):

@@ -45,7 +45,7 @@ PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")  # suffixes o
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is read as an image; the hidden files and notes that systems leave beside images are not."""
     low = name.casefold()
-    return not is_hidden(low) and (low.endswith((*ZIPPED, COMPANION)) or Path(low).suffix in SUFFIXES)
+    return not is_hidden(low) and (low.endswith((*ZIPPED, COMPANION)) or os.path.splitext(low)[1] in SUFFIXES)  # noqa: PTH122 - for speed
 
 
 def literal_part(path: Path) -> tuple[Path, tuple[str, ...]]:

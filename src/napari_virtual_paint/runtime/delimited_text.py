@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from napari_virtual_paint.errors import ReadError
 
@@ -38,8 +38,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first letters of a cell that a sp
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*|\s*[-+]?(nan|inf|infinity)\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class DelimitedRow:
+class DelimitedRow(NamedTuple):
     """A row that is not empty, and the line of the file on which it begins, counted from 1."""
 
     line: int
@@ -135,7 +134,7 @@ class _Parser:
         skipped = self._given is None
         for cells in self._reader:
             row, self.line = DelimitedRow(self.line, tuple(cells)), self._reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue
             if skipped:
                 yield row, self._reader.line_num

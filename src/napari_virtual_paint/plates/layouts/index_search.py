@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from napari_virtual_paint.plates.layouts import OpenRequest, SeveralPlatesError
@@ -50,6 +51,12 @@ class Folder:
     files: tuple[str, ...]
     folders: tuple[str, ...]
     cut: bool = False  # whether there are more
+
+    @cached_property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The files that are no images, each in small letters and as it is: few of the many names that every layout looks at."""
+        small = ((name.casefold(), name) for name in self.files)
+        return tuple((low, name) for low, name in small if not low.endswith(IMAGES))
 
 
 class _Listing:
@@ -111,14 +118,14 @@ def _list(path: Path, most: int) -> Folder:
 
 def is_hidden(name: str) -> bool:
     """Return whether a file is hidden or made by a file manager: ``._Index.xml``, ``.DS_Store``, ``Thumbs.db``."""
-    return name.startswith(".") or name.casefold() in ("thumbs.db", "desktop.ini")
+    return name.startswith(".") or (len(name) < 12 and name.casefold() in ("thumbs.db", "desktop.ini"))
 
 
 def indexes_in(folder: Folder, kinds: Iterable[IndexKind]) -> list[FoundIndex]:
     """Return the indexes in a folder, one for each plate."""
     found: list[FoundIndex] = []
     for kind in kinds:
-        names = [name for name in folder.files if kind.matches(name.casefold())]
+        names = [name for low, name in folder.others if kind.matches(low)]
         if folder.cut:
             names += [name for name in kind.usual if name not in names and (folder.path / name).is_file()]
         seen: set[str] = set()

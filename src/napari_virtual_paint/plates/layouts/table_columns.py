@@ -141,7 +141,7 @@ def _delimited(path: Path) -> Table:
 
 def _trimmed(cells: Sequence[str], least: int) -> tuple[str, ...]:
     """Return cells without surrounding blanks, and without empty ones at the end, which spreadsheets add."""
-    stripped = tuple(cell.strip() for cell in cells)
+    stripped = tuple(map(str.strip, cells))
     while len(stripped) > least and not stripped[-1]:
         stripped = stripped[:-1]
     return stripped
@@ -189,7 +189,10 @@ def of_one_plate(table: Table, request: OpenRequest) -> tuple[Table, str, bool]:
 
     Raises `SeveralPlatesError` if there are several, and none of them is asked for.
     """
-    column = [name.strip() for name in table.column(columns_of(table).get("plate"))]
+    own = columns_of(table).get("plate")
+    if own is None:
+        return table, "", False
+    column = [name.strip() for name in table.column(own)]
     by_name: dict[str, list[int]] = {}
     for i, name in enumerate(column):
         by_name.setdefault(name, []).append(i)

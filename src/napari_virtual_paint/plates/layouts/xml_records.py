@@ -58,14 +58,14 @@ def text_records(text: str, path: Path, kinds: Collection[str], children: Collec
 
 
 class _LocalNames(dict[str, str]):
-    """Tag in the file -> its name without namespace prefix if it is one of some names, else ""; a cache."""
+    """Tag or attribute in the file -> its name without namespace prefix, "" if it is none of some names; a cache."""
 
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
+    def __init__(self, names: frozenset[str] | None = None) -> None:
+        self._names = names  # None for all names
 
     def __missing__(self, tag: str) -> str:
         name = tag.rpartition(":")[2]
-        self[tag] = name if name in self._names else ""
+        self[tag] = name if self._names is None or name in self._names else ""
         return self[tag]
 
 
@@ -76,7 +76,7 @@ class _Collector:
         self.found: dict[str, list[Record]] = {kind: [] for kind in kinds}
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
-        self._path, self._kinds, self._names = path, kinds, _LocalNames(children)
+        self._path, self._kinds, self._names, self._attributes = path, kinds, _LocalNames(children), _LocalNames()
         self._parents: list[str] = []
         self._record: Record | None = None
         self._tag = self._open = ""
@@ -95,18 +95,19 @@ class _Collector:
             self._outside(tag, attributes)
         elif name := self._names[tag]:
             for key, value in attributes.items():
-                self._record[f"{name}@{key.rpartition(':')[2]}"] = value
+                self._record[f"{name}@{self._attributes[key]}"] = value
             self._open = tag
             self._text.clear()
 
     def _outside(self, tag: str, attributes: dict[str, str]) -> None:
         """Handle the start of an element outside any record; it may begin one."""
-        name = tag.rpartition(":")[2]
+        name = self._attributes[tag]
         kind = f"{self._parents[-1]}/{name}" if self._parents else name
         self._parents.append(name)
         kind = name if name in self._kinds else kind
         if kind in self._kinds:
-            self._record = {key.rpartition(":")[2]: value for key, value in attributes.items()}
+            names = self._attributes
+            self._record = {names[key]: value for key, value in attributes.items()}
             self._tag = self._open = tag
             self.found[kind].append(self._record)
         self._text.clear()
