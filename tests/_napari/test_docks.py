@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QDockWidget, QPushButton, QScrollArea, QWidget
+from qtpy.QtWidgets import QComboBox, QDockWidget, QListWidget, QPushButton, QScrollArea, QWidget
 
 from cut_texts import cut_texts
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared import layer_list
+from napari_virtual_paint._napari.shared.layers import KEY
 
 DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register")
 WIDTH, HEIGHT = 1280, 720  # pixels of a small laptop's window
@@ -80,3 +81,23 @@ def test_all_docks_fit_a_small_window_and_no_text_is_cut(theme, make_napari_view
         assert body.horizontalScrollBar().maximum() == 0, name
     assert set(window.tabifiedDockWidgets(holder(dock))) | {holder(dock)} == {holder(open_dock(name)) for name in DOCKS}
     assert window.minimumSizeHint().height() <= HEIGHT
+
+
+@pytest.mark.parametrize("name", ["Stain", "Compare", "Train", "Register"])
+def test_error_maps_and_sds_are_no_input(name, make_napari_viewer, offered, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((32, 32), np.float32), name="Brightfield")
+    viewer.add_image(np.zeros((32, 32), np.float32), name="DNA (predicted)")
+    for layer_name, role in (("DNA (error)", "error map"), ("DNA SD", "uncertainty")):
+        viewer.add_image(np.zeros((32, 32), np.float32), name=layer_name, metadata={KEY: {"role": role}})
+    dock = open_dock(name)
+
+    def offers() -> set[str]:
+        boxes, lists = dock.findChildren(QComboBox), dock.findChildren(QListWidget)
+        return {box.itemText(i) for box in boxes for i in range(box.count())} | {
+            each.item(i).text() for each in lists for i in range(each.count())
+        }
+
+    qtbot.waitUntil(lambda: "Brightfield" in offers(), timeout=30_000)
+    assert not {"DNA (error)", "DNA SD"} & offers()
+    viewer.window._qt_window.close()

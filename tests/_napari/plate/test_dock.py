@@ -329,6 +329,49 @@ def test_a_box_opens_fields_side_by_side(dock, qtbot, reader):
     assert tuple(dock.browsing.viewer.scene.camera.center) == pytest.approx(camera)
 
 
+def shown(viewer):
+    """What a user sees of the viewer."""
+    return {layer.name for layer in viewer.layers if layer.visible}, tuple(viewer.scene.camera.center), viewer.scene.camera.zoom
+
+
+@pytest.mark.parametrize(
+    ("dock", "leave"), [(False, "cross"), (True, "hide"), (False, "second click"), (False, "failure")], indirect=["dock"]
+)
+def test_fields_side_by_side_are_undone_whole(dock, qtbot, leave, monkeypatch):
+    open_well(qtbot, dock, "A01")
+    viewer, browsing = dock.browsing.viewer, dock.browsing
+    before = shown(viewer)
+    if leave == "failure":
+        said = []
+        monkeypatch.setattr("napari_virtual_paint._napari.shared.jobs.show_error", said.append)
+
+        def refuse(event) -> None:
+            if event.value.name == "Wells (mosaic)":
+                raise ValueError("no texture is left")
+
+        viewer.layers.events.inserted.connect(refuse)
+    box(dock, "A01", "B03")
+    settle(qtbot, dock)
+    if leave == "failure":
+        assert len(said) == 1
+        assert "no texture is left" in said[0]
+    else:
+        assert "DNA (mosaic)" in shown(viewer)[0]
+    if leave == "cross":
+        steps = browsing.mosaic._steps
+        dock.parentWidget().destroyOnClose()
+        qtbot.waitUntil(lambda: not steps._steps, timeout=PATIENCE)
+    elif leave == "hide":
+        dock.parentWidget().hide()
+        qtbot.waitUntil(lambda: not browsing.mosaic.open and not browsing.mosaic.busy, timeout=PATIENCE)
+    elif leave == "second click":
+        dock.view.map.setFocus()
+        press(dock, Qt.Key.Key_Escape)
+        settle(qtbot, dock)
+    assert shown(viewer) == before
+    assert not [layer for layer in viewer.layers if "mosaic" in layer.name]
+
+
 def test_a_field_that_cannot_be_read_is_one_sentence(dock, qtbot, reader):
     open_well(qtbot, dock, "A01")
     reader.damaged.add("A04/0")

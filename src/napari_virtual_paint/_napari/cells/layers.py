@@ -18,6 +18,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import (
     LayerData,
     LayerSource,
+    image_layers,
     is_stain,
     layer_data_from_stack,
     our_metadata,
@@ -53,7 +54,7 @@ def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
 
     Raises `InputError` if a channel is missing; the sentence names it.
     """
-    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb and not _ours(layer)]
+    layers = [layer for layer in image_layers(viewer) if not layer.rgb and not _ours(layer)]
     found, missing = [], []
     for channel in channels:
         fitting = [layer for layer in layers if _named(layer, channel)]

@@ -21,8 +21,8 @@ from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layer_pairs import ERROR_MAP, is_error_map
-from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
+from napari_virtual_paint._napari.shared.layer_pairs import is_error_map
+from napari_virtual_paint._napari.shared.layers import ERROR_MAP, KEY, our_metadata
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.text import byte_size
 

@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.plate.panel import NO_PLATE, PlatePanel
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.closing import Closing
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
@@ -72,6 +73,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         fill_height(self)
         self._connect()
         self.setAcceptDrops(True)
+        self._closing = Closing(self, self.browsing.leave_side_by_side)
         self.destroyed.connect(self.queue.close)
 
     def value(self) -> PlateState:

@@ -64,8 +64,7 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         plate = self.session.plate
         if plate is None:
             return
-        if self.mosaic.open:
-            self.mosaic.close()
+        self.leave_side_by_side()
         self.view.map.set_current(field.well)
         fields = plate.by_well[field.well]
         self.view.set_fields([each.name for each in fields], fields.index(field))
@@ -95,6 +94,11 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         elif fields:
             self.fields.stop()  # a field that arrived later would cover the mosaic
             self.mosaic.show(store, fields, self.fields.layers.present(), self._shown_slots())
+
+    def leave_side_by_side(self) -> None:
+        """Bring back what was shown before several fields were side by side."""
+        if self.mosaic.open:
+            self.mosaic.close()
 
     def stop(self) -> None:
         """Stop reading."""
@@ -164,6 +168,8 @@ class FieldBrowser(QObject):  # type: ignore[misc]
             self.open_side_by_side(wells)
         elif self.mosaic.open and self.fields.field is not None:
             self.go_to(self.fields.field)
+        else:
+            self.leave_side_by_side()
 
     def _toggled(self, group: str, on: bool) -> None:
         if not self.mosaic.open:

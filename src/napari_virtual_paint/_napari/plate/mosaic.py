@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import Channel, ChannelSlot, PictureCache, opened, pictures, wanted_at_first
@@ -15,14 +16,16 @@ from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.mosaic import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
 from napari_virtual_paint.runtime.progress import Progress
 
+ROLE = "mosaic"  # role of its layers in their metadata
 NAMES = "Wells (mosaic)"  # name of the layer with the names of the wells
 
 
@@ -119,7 +122,7 @@ def _begin(
             "units": single["units"][-2:],
             "axis_labels": ("y", "x"),
             "contrast_limits": (low, high),
-            "metadata": {KEY: {"role": "mosaic", "plate": store.images.plate.source, "channel": slot.channel}},
+            "metadata": {KEY: {"role": ROLE, "plate": store.images.plate.source, "channel": slot.channel}},
         }
     return EmptyMosaic(plan, canvases, arguments, slots)
 
@@ -212,6 +215,7 @@ class MosaicView(QObject):  # type: ignore[misc]
             piece=lambda piece: self._begin(piece, single, later),
             tick=lambda progress: self._tick(progress.done),
             done=lambda finished: self._finish(finished, len(fields)),
+            failed=lambda _error: self.close(),
         )
 
     def stop(self) -> None:
@@ -223,7 +227,7 @@ class MosaicView(QObject):  # type: ignore[misc]
     def close(self, restore: bool = True) -> None:
         """Remove the mosaic and restore the layers and camera from before, one step per turn of the event loop."""
         self.stop()
-        gone = [layer for layer in (*self.layers.values(), self._names) if layer is not None]
+        gone = [layer for layer in self.viewer.layers if our_metadata(layer).get("role") == ROLE]
         self.layers, self._canvases, self._names, self.plan = {}, {}, None, None
         hidden, self._hidden = self._hidden, []
         camera, self._camera = self._camera, None
@@ -238,7 +242,18 @@ class MosaicView(QObject):  # type: ignore[misc]
         """Run steps, one per turn of the event loop."""
         if steps:
             self._pending += 1
-            self._steps.add(*steps, self._done)
+            self._steps.add(*(partial(self._attempt, step) for step in steps), self._done)
+
+    def _attempt(self, step: Callable[[], Any]) -> None:
+        """Run a step; where it fails, show why, and bring back all that was shown before."""
+        try:
+            step()
+        except Exception as error:
+            if not isalive(self) or (isinstance(error, RuntimeError) and "deleted" in str(error)):
+                raise  # the viewer was closed, so there is nothing to bring back
+            if self.plan is not None:  # else it is being closed already
+                self.close()
+            show_failure("Showing fields side by side", error)
 
     def _done(self) -> None:
         self._pending -= 1
@@ -289,7 +304,7 @@ class MosaicView(QObject):  # type: ignore[misc]
             translate=shown["translate"],
             units=shown["units"],
             axis_labels=("y", "x"),
-            metadata={KEY: {"role": "mosaic"}},
+            metadata={KEY: {"role": ROLE}},
         )
         self._names.editable = False
 

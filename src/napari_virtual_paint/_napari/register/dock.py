@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
-from napari_virtual_paint._napari.shared.layers import LayerSource, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import LayerSource, image_layers, stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
@@ -94,16 +94,17 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         """Follow another choice: the sentence on the last registration gives way to what is still to be chosen."""
         self._list()
         if not self.running:
-            self.panel.say(missing(self.value(), len(self._images())))
+            self.panel.say(missing(self.value(), len(image_layers(self.viewer))))
 
     def _images(self) -> list[Any]:
+        """Return all images: error maps and SDs move with what they lie on, but are not offered."""
         return [layer for layer in self.viewer.layers if type(layer).__name__ == "Image"]
 
     @timed
     def _list(self) -> None:
         """List the layers and the stains of the chosen model."""
         images = self._images()
-        self.panel.setLayers([layer.name for layer in images])
+        self.panel.setLayers([layer.name for layer in image_layers(self.viewer)])
         state = self.value()
         model = self.model_list.models.get(state.model)
         self.panel.setStains(() if model is None else model.info.stains, state.onto)

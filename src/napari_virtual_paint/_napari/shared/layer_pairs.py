@@ -7,10 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.layers import ERROR_MAP, image_layers, our_metadata
 from napari_virtual_paint.stain_names import default_synonyms, stains_named
 
-ERROR_MAP = "error map"  # role of error maps in a layer's metadata
 PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})
 TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
 
@@ -123,8 +122,7 @@ def is_error_map(layer: Any) -> bool:
 
 def comparable(viewer: Any) -> list[Any]:
     """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
-    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb]
-    return [layer for layer in images if not is_error_map(layer) and our_metadata(layer).get("role") != "uncertainty"]
+    return [layer for layer in image_layers(viewer) if not layer.rgb]
 
 
 def key_of(layer: Any) -> str:

@@ -19,6 +19,8 @@ from napari_virtual_paint.stack import AXES, Array, Stack
 
 KEY = "virtual_paint"  # key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ...
 
+ERROR_MAP, UNCERTAINTY = "error map", "uncertainty"  # roles in that metadata of layers that show no sample
+
 LARGE = 8192  # pixels a side beyond which a layer is shown from smaller copies: a texture may not be much larger
 WINDOW = 2048  # pixels a side that contrast limits of an image from a file are taken from
 
@@ -45,6 +47,12 @@ def our_metadata(layer: Any) -> dict[str, Any]:
 def is_stain(layer: Any) -> bool:
     """Return whether a layer was painted by this plugin."""
     return our_metadata(layer).get("role") == "stain"
+
+
+def image_layers(viewer: Any) -> list[Any]:
+    """Return the image layers that a dock may offer as its input: all but error maps and SDs, which are no images of a sample."""
+    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image"]
+    return [layer for layer in images if our_metadata(layer).get("role") not in (ERROR_MAP, UNCERTAINTY)]
 
 
 def pixels_of(layer: Any) -> Array:

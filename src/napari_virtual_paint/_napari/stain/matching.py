@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_virtual_paint._napari.shared.layer_list import MANY
-from napari_virtual_paint._napari.shared.layers import LayerSource, our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import LayerSource, image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.channel_colors import is_transmitted
@@ -106,11 +106,7 @@ def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) ->
 
 def paintable(viewer: Any) -> list[Any]:
     """Return the layers that can be painted from: images that this plugin didn't paint."""
-    return [
-        layer
-        for layer in viewer.layers
-        if type(layer).__name__ == "Image" and our_metadata(layer).get("role") not in ("stain", "preview", "uncertainty")
-    ]
+    return [layer for layer in image_layers(viewer) if our_metadata(layer).get("role") not in ("stain", "preview")]
 
 
 def likely(viewer: Any) -> tuple[str, ...]:

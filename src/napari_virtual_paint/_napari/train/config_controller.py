@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers
-from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainRequest, prepare, verdict, write_pair, write_text
@@ -119,7 +119,7 @@ class ConfigController(QObject):  # type: ignore[misc]
 
     def _list_layers(self) -> None:
         """Offer the layers that are there now; keep the choice as far as it still is."""
-        images = [layer for layer in self._viewer.layers if type(layer).__name__ == "Image"]
+        images = image_layers(self._viewer)
         names = [layer.name for layer in images]
         choice = self._form.value()
         known = set(names)
