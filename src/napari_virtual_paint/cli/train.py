@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,7 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
 
     found = estimate(config, shape_in(config, args.shape) if args.shape else None)
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
-    report["words"] = found.text()
+    report |= {"shared": found.shared, "pace": asdict(found.pace), "words": found.text()}
     print_result(report, f"{config.id}: {found.text()}", as_json=args.json)
     return 0
 

@@ -15,6 +15,7 @@ from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import rough_duration
 from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.pace import TrainingPace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +37,7 @@ class DataShape:
     channels: int
     stains: int  # `channels` and `stains`: number of input and output channels
     held_out: float = 0.0  # pixels (voxels) predicted after each epoch
+    pixels: float = 0.0  # pixels (voxels) of all images; 0 if unknown
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,19 @@ class TimeEstimate:
     step: float  # seconds per step
     steps: int
     device: str  # where it would run, in words
+    pace: TrainingPace  # for other numbers of steps
     scaled: bool = False  # whether a smaller step was timed and extrapolated
     alone: float | None = None  # seconds with otherwise idle cores; None on a GPU
+
+    @property
+    def shared(self) -> bool:
+        """Whether other programs use the cores, too."""
+        return self.alone is not None and self.seconds > BUSY * self.alone
 
     def text(self) -> str:
         """Return a text such as ``about 9 min on this CPU, 2 cores``."""
         roughly = "roughly" if self.scaled else "about"
-        shared = self.alone is not None and self.seconds > BUSY * self.alone
-        others = f", which other programs share ({rough_duration(self.alone)} without them)" if shared and self.alone is not None else ""
+        others = f", which other programs share ({rough_duration(self.alone or 0)} without them)" if self.shared else ""
         return f"{roughly} {rough_duration(self.seconds)} on {self.device}{others}"
 
 
@@ -101,10 +108,10 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
                 wall, busy = _seconds(config, network, noise(shape, patch), patch, batch)
                 guess, share = wall / worth, worth
             yield Progress(number + 1, len(probes), "Timing a few steps")
-    epochs = math.ceil(config.steps / config.epoch)
-    painting = FEW * guess * shape.held_out / full
-    seconds = config.steps * guess * (2 if config.refit else 1) + epochs * painting
-    return TimeEstimate(seconds, guess, config.steps, where(config), share < 1, None if _gpu(config) else seconds * busy)
+    trained = shape.pixels - shape.held_out
+    pace = TrainingPace(guess, FEW * guess * shape.held_out / full, full / trained if trained > 0 else 0.0, 2 if config.refit else 1)
+    seconds = pace.seconds(config.steps, config.epoch)
+    return TimeEstimate(seconds, guess, config.steps, where(config), pace, share < 1, None if _gpu(config) else seconds * busy)
 
 
 def shape_of(config: TrainConfig) -> DataShape:
@@ -118,7 +125,7 @@ def shape_of(config: TrainConfig) -> DataShape:
         one = simulated.size**2 * (simulated.z if simulated.z > 1 else 1)
         channels, stains = (3, 5) if simulated.z == 1 else (1, 2)
         named = len(data.input_channels or ()), len(data.target_channels or ())
-        return DataShape(named[0] or channels, named[1] or stains, _held_out(config, simulated.fields * one))
+        return _shape(config, named[0] or channels, named[1] or stains, simulated.fields * one)
     sources = find(data)
     source, target = open_selected(sources[0], data)
     times, channels, planes, height, width = source.shape
@@ -126,7 +133,7 @@ def shape_of(config: TrainConfig) -> DataShape:
         channels, planes = channels * planes, 1
     size = sides(source, data, dims, sources[0].input) or (planes, height, width)
     pixels = times * planes * height * width if len(size) != 3 else times * math.prod(size)
-    return DataShape(channels, target.shape[1], _held_out(config, len(sources) * pixels))
+    return _shape(config, channels, target.shape[1], len(sources) * pixels)
 
 
 def shape_in(config: TrainConfig, text: str) -> DataShape:
@@ -140,7 +147,11 @@ def shape_in(config: TrainConfig, text: str) -> DataShape:
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
         raise InputError(f"--shape takes three whole numbers (channels, stains, pixels), as in 3,5,1048576, not {text!r}.")
     channels, stains, pixels = (int(part) for part in parts)
-    return DataShape(channels, stains, _held_out(config, pixels))
+    return _shape(config, channels, stains, pixels)
+
+
+def _shape(config: TrainConfig, channels: int, stains: int, pixels: float) -> DataShape:
+    return DataShape(channels, stains, _held_out(config, pixels), pixels)
 
 
 def _held_out(config: TrainConfig, pixels: float) -> float:

@@ -27,6 +27,7 @@ from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, score_span, span, thinned
 from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
 from napari_virtual_paint._napari.train.prepare import PairVerdict
+from napari_virtual_paint._napari.train.run_list import list_text, status_html
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, Checks, HeldOut, Length, SourceKind, TrainState
 from napari_virtual_paint._napari.train.time_estimate import TrainingTime
 from napari_virtual_paint._napari.train.watcher import pictures, tint, watch_changes
@@ -36,7 +37,8 @@ from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.run_folder.watch import PROGRESS, EpochRecord, Preview, RunState, read_command
+from napari_virtual_paint.training.pace import TrainingPace
+from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, PROGRESS, EpochRecord, Preview, RunState, read_command, watch
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 PATIENCE = 60_000
@@ -63,7 +65,7 @@ def places(tmp_path, monkeypatch):
         yield None
         if "nowhere" in text:
             raise InputError("/nowhere: there is no such folder.")
-        return TrainingTime("about 9 min on this CPU, 2 cores", 540.0, 0.5)
+        return TrainingTime("this CPU, 2 cores", TrainingPace(0.5, passes=0.02))
 
     monkeypatch.setattr(time_estimate, "time_steps", time_steps)
     (tmp_path / "models").mkdir()
@@ -111,6 +113,7 @@ def alive(folder: Path, **more):
         TrainState(),
         TrainState(source="files", path="/a", input_pattern="x*.tif", target_pattern="y*.tif", input_channels="0", stain_channels="DNA,ER"),
         TrainState(source="plate", path="/p.zarr", wells="A1:B2", recipe="unet", held_out="images", length="minutes", amount=7),
+        TrainState(author="", license="", not_for="Nothing yet.", length="3 h"),
         TrainState(
             name="Mine", stain_names="A,B", held_out="none", device="cpu", keep_running=True, length="steps", amount=99, text="id: x"
         ),
@@ -148,12 +151,18 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     path = tmp_path / "x.yaml"
     path.write_text(dock.form.text.toPlainText())
     assert load_config(path).network.config["width"] == 16
-    assert "about 9 min on this CPU" in dock.panel.time.text()
+    # Half a second a step, and a fiftieth of a pass over the images.
+    assert dock.panel.time.text() == "600 steps (12 passes over the images) take about 5 min on this CPU, 2 cores."
     dock.choose(length="minutes", amount=2)
     assert (values(dock)["steps"], values(dock)["epoch"]) == (240, 24)
-    assert "240 steps in 2 min" in dock.panel.time.text()
+    others = " The recipe has 600 steps: about 5 min."
+    assert dock.panel.time.text() == f"240 steps (4.8 passes over the images) take about 2 min on this CPU, 2 cores.{others}"
+    dock.choose(length="1 h")
+    assert (values(dock)["steps"], values(dock)["epoch"]) == (7200, 60)
+    assert dock.panel.time.text().startswith("7,200 steps (144 passes over the images) take about 60 min")
     dock.choose(length="steps", amount=50)
     assert (values(dock)["steps"], values(dock)["epoch"]) == (50, 5)
+    assert dock.panel.time.text() == "50 steps (1.0 passes over the images) take about 25 s on this CPU, 2 cores."
     rng = np.random.default_rng(0)
     for name in ("Phase", "MAP2"):
         dock.viewer.add_image(rng.random((5, SIDE, SIDE)), name=name, axis_labels=("z", "y", "x"))
@@ -178,7 +187,9 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     assert "differ in size" in dock.panel.problem.text()
     dock.choose(stains=("DNA",), name="Zürich stains")
     assert "5 to 128 letters" in dock.panel.problem.text()
-    dock.choose(name="-----")
+    dock.choose(name="Free one", not_for="")
+    assert "what the model must not be used for" in dock.panel.problem.text()
+    dock.choose(name="-----", not_for="Other stains.")
     assert "a letter or a digit" in dock.panel.problem.text()
     dock.choose(name="Free one", recipe="fnet-3d")
     assert "same planes" in dock.panel.problem.text()
@@ -190,6 +201,26 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     assert "There is a model named have-it" in dock.panel.problem.text()
     dock.choose(source="plate", name="Free one")
     assert "Choose a plate" in dock.panel.problem.text()
+
+
+def test_author_license_and_limits_are_asked_and_nobody_is_invented(dock, tmp_path):
+    dock.form.author.setText("Ada Lovelace, Charles Babbage")
+    dock.form.author.editingFinished.emit()
+    dock.form.license.setCurrentIndex(dock.form.license.findData("CC0-1.0"))
+    dock.form.not_for.setText("Neurons.")
+    dock.form.not_for.editingFinished.emit()
+    found = values(dock)
+    assert (found["authors"], found["license"], found["not_for"]) == (["Ada Lovelace", "Charles Babbage"], "CC0-1.0", "Neurons.")
+    dock.choose(author="", license="")
+    path = tmp_path / "nobody.yaml"
+    path.write_text(dock.form.text.toPlainText())
+    config = load_config(path)
+    assert (config.authors, config.license) == ((), None)
+
+
+def test_the_time_of_a_configuration_edited_by_hand_is_that_of_its_steps(dock):
+    dock.form.text.setPlainText(dock.form.text.toPlainText() + "steps: 1200\nepoch: 100\n")
+    assert dock.panel.time.text().startswith("1,200 steps (24 passes over the images) take about 10 min")
 
 
 def test_what_is_edited_by_hand_counts_and_is_saved(dock, qtbot, tmp_path):
@@ -271,6 +302,32 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
     qtbot.waitUntil(lambda: "It had no luck." in dock.panel.status.text(), timeout=PATIENCE)
     assert dock.panel.resume.isEnabled()
     assert not dock.panel.paint.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("more", "resumable", "config", "words", "line"),
+    [
+        ({"step": 6, "message": "/r: training was stopped; its state after step 6 is kept, and the same command resumes it."}, True, True,
+         "Stopped after step 6. Press Resume to continue.", "one: stopped after step 6"),
+        ({"step": 6, "message": "training was stopped"}, True, False,
+         "Stopped after step 6. The command that began it continues it.", "one: stopped after step 6"),
+        ({"phase": "reading images", "step": 3, "message": "training was stopped"}, False, True,
+         "Stopped before its first step was kept. Press Resume to continue.", "one: stopped"),
+        ({"step": 6, "message": "Memory ran out."}, True, True,
+         "Memory ran out. Stopped after step 6. Press Resume to continue.", "one: stopped after step 6"),
+    ],
+)  # fmt: skip
+def test_a_stopped_run_says_after_which_step_and_how_it_goes_on(tmp_path, more, resumable, config, words, line):
+    folder = tmp_path / "one"
+    alive(folder / RUN, state="stopped", **more)
+    if resumable:
+        (folder / RUN / CHECKPOINT).touch()
+    if config:
+        (folder / CONFIG).write_text("id: x")
+    location = train_process.RunLocation(folder, folder / RUN)
+    state = watch(location.run)
+    assert status_html(state, location) == words
+    assert list_text(location, state) == line
 
 
 def ready_again(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
@@ -32,13 +33,15 @@ from napari_virtual_paint._napari.train.state import (
     as_text,
     configuration,
     facts_of,
+    length_of,
     portable_text,
     runs_folder,
     slug,
 )
-from napari_virtual_paint._napari.train.time_estimate import TimeEstimator
+from napari_virtual_paint._napari.train.time_estimate import TimeEstimator, TrainingTime
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.runtime.text import rough_duration
 
 if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
@@ -167,8 +170,8 @@ class ConfigController(QObject):  # type: ignore[misc]
 
         recipe, package = self.recipes[choice.recipe], user_folder().absolute() / slug(choice.name)
         text = as_text(configuration(choice, recipe, self._facts, package))
-        time = self.estimator.time_of(choice.text or text, self._facts) if choice.length == "minutes" else None
-        return text if time is None else as_text(configuration(choice, recipe, self._facts, package, time.step))
+        time = self.estimator.time_of(choice.text or text, self._facts) if choice.minutes is not None else None
+        return text if time is None else as_text(configuration(choice, recipe, self._facts, package, time.pace))
 
     def _pair_of_layers(self, choice: TrainState) -> tuple[Stack, Stack]:
         """Return input and stains of the chosen layers, lazy."""
@@ -238,12 +241,20 @@ class ConfigController(QObject):  # type: ignore[misc]
         if self._monitor.alive:
             text = ""  # the training that runs would slow this one down
         elif found is None:
-            text = "Timing a few steps…" if self.estimator.running else ""
-        elif choice.length == "minutes":
-            text = f"{max(1, int(60 * choice.amount / found.step))} steps in {choice.amount} min"
+            text = "Timing a few steps on this machine…" if self.estimator.running else ""
         else:
-            text = f"It takes {escape(found.words)}."
+            text = self._time_text(found, choice)
         self._panel.say(self._panel.time, text)
+
+    def _time_text(self, found: TrainingTime, choice: TrainState) -> str:
+        """Return how long the training takes, and where a time is chosen, how long the recipe's own steps would."""
+        own = self.recipes[choice.recipe]
+        lengths = _edited_length(choice.text) or length_of(choice, own, found.pace)
+        text = f"{escape(found.words(*lengths))}."
+        if choice.text is None and choice.minutes is not None:
+            usual, epoch = length_of(replace(choice, length="recipe"), own, None)
+            text += f" The recipe has {usual:,} steps: about {rough_duration(found.pace.seconds(usual, epoch))}."
+        return text
 
     # -- preparation --------------------------------------------------------------------------------------------------
 
@@ -322,7 +333,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         """Enable what can be done now."""
         panel, preparing = self._panel, self.preparing
         ready = bool(self.recipes) and not self._fault and self._to_decide is None
-        needs_time = self._form.value().length == "minutes" and self.estimator.found is None
+        needs_time = self._form.value().minutes is not None and self.estimator.found is None
         panel.start.setEnabled(preparing or (ready and not needs_time))
         panel.start.setText("Cancel" if preparing else "Start")
         panel.check.setEnabled(ready and not preparing)
@@ -346,6 +357,15 @@ def name_taken(name: str) -> str:
     if any((folder / f"{own}{end}").exists() for folder in (bundled_folder(), user_folder()) for end in ("", ".zip")):
         return f"There is a model named {own} already; give another name."
     return ""
+
+
+def _edited_length(text: str | None) -> tuple[int, int] | None:
+    """Return the steps, and the steps per epoch, that the user wrote into the configuration; None where both are not in it."""
+    if text is None:
+        return None
+    numbers = [re.search(rf"^{name}:\s*(\d+)\s*$", text, re.MULTILINE) for name in ("steps", "epoch")]
+    steps, epoch = (int(number[1]) if number else 0 for number in numbers)
+    return (steps, epoch) if steps and epoch else None
 
 
 def _shows_transmitted_light(layer: Any) -> bool:

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, form_rows, row, set_choices, set_names, words
-from napari_virtual_paint._napari.train.state import TrainState
+from napari_virtual_paint._napari.train.state import LICENSES, MINUTES, TrainState
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
 HELD_OUT = (
@@ -34,7 +34,12 @@ HELD_OUT = (
     ("images", "A tenth of the images"),
     ("none", "Nothing (no scores)"),
 )
-LENGTHS = (("recipe", "As the recipe says"), ("minutes", "Minutes"), ("steps", "Steps"))
+LENGTHS = (
+    ("recipe", "The recipe's own steps"),
+    *((length, f"About {length}") for length in MINUTES),
+    ("minutes", "Minutes"),
+    ("steps", "Steps"),
+)
 TEXT_HEIGHT = 170
 
 
@@ -66,7 +71,9 @@ class TrainForm(BoundForm[TrainState]):
         self.about = words()
         self.name, self.stain_names = QLineEdit(), QLineEdit()
         self.held_out = combo("What the network never learns from: it chooses the best epoch, and gives the scores on the card", HELD_OUT)
-        self.length = combo("How long to train", LENGTHS, letters=6)
+        self.author, self.not_for = QLineEdit(), QLineEdit()
+        self.license = combo("Under which license the model may be used; it is stated on its card", LICENSES)
+        self.length = combo("How long to train: a few steps are timed on this machine, and as many are made as fit", LENGTHS, letters=6)
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
         self.device = combo("Where to train; Auto takes the fastest device there is", DEVICES)
@@ -84,7 +91,7 @@ class TrainForm(BoundForm[TrainState]):
         self.shown.connect(self._show_parts)
         bound = (
             *("source", "inputs", "stains", "path", "input_pattern", "target_pattern", "wells", "input_channels", "stain_channels"),
-            *("recipe", "name", "stain_names", "held_out", "length", "amount", "device", "keep_running"),
+            *("recipe", "name", "stain_names", "held_out", "author", "license", "not_for", "length", "amount", "device", "keep_running"),
         )
         self.bind(TrainState(), {field: getattr(self, field) for field in bound})
 
@@ -116,7 +123,7 @@ class TrainForm(BoundForm[TrainState]):
         source = choice.source
         for sources, part in self._parts.items():
             part.setVisible(source in sources.split("|"))
-        self.amount.setVisible(choice.length != "recipe")
+        self.amount.setVisible(choice.length in ("minutes", "steps"))
         self.amount.setSuffix(" min" if choice.length == "minutes" else "")
         tips = {
             "files": "A folder of images, or a table with the columns input, target (and split)",
@@ -147,8 +154,11 @@ class TrainForm(BoundForm[TrainState]):
         top.addWidget(heading("Recipe"))
         top.addWidget(self.recipe)
         top.addWidget(self.about)
-        lines = (("Model", self.name), ("Stains", self.stain_names), ("Held out", self.held_out))
-        top.addLayout(form_rows((*lines, ("Length", row(self.length, self.amount)), ("Device", self.device))))
+        lines = (("Train for", row(self.length, self.amount)), ("Device", self.device), ("Held out", self.held_out))
+        top.addLayout(form_rows(lines))
+        top.addWidget(heading("Model"))
+        card = (("Author", self.author), ("License", self.license), ("Not for", self.not_for))
+        top.addLayout(form_rows((("Name", self.name), ("Stains", self.stain_names), *card)))
         self._lay_out_advanced()
         top.addWidget(self.advanced)
 
@@ -203,6 +213,8 @@ class TrainForm(BoundForm[TrainState]):
             (self.stain_channels, "Names or numbers of the stains' channels, with commas between; empty for all stains", ""),
             (self.name, "Name of the model; its id is made from it", "Name of the model"),
             (self.stain_names, "Names of the stains in the model, with commas between", "Names of the stains"),
+            (self.author, "Who made the model, for its card; several with commas between, empty for nobody", "Author of the model"),
+            (self.not_for, "What the model must not be used for; its card says so", "What the model is not for"),
             (self.amount, "How many", "How many minutes or steps"),
             (self.text, "The configuration; changes made here take precedence over the form", "Configuration"),
             (self.back, "Discard the changes made by hand", ""),
@@ -215,6 +227,7 @@ class TrainForm(BoundForm[TrainState]):
         self.input_channels.setPlaceholderText("those of no stain")
         self.stain_channels.setPlaceholderText("all stains")
         self.wells.setPlaceholderText("all")
+        self.author.setPlaceholderText("nobody is named")
 
 
 def heading(text: str) -> QLabel:

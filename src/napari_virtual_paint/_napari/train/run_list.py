@@ -18,7 +18,11 @@ from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.runtime.progress import time_left
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState
 
-ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
+ENDED = {"finished": "finished", "failed": "failed", "none": "not begun"}
+
+
+BY_USER = ("training was stopped", "It was stopped", "the same command resumes", "It can be resumed")
+"""Words of the messages of runs that the user stopped."""
 
 
 def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[RunLocation, RunState]]:
@@ -48,6 +52,9 @@ def _time(folder: Path) -> float:
 
 def list_text(location: RunLocation, state: RunState) -> str:
     """Return the text of a run in the list."""
+    if state.state == "stopped":
+        step = _stopped_after(state)
+        return f"{location.folder.name}: stopped" + (f" after step {step:,}" if step else "")
     if not state.alive:
         return f"{location.folder.name}: {ENDED.get(state.state, state.state)}"
     share = f", {100 * state.step / state.steps:.0f} %" if state.steps else ""
@@ -60,8 +67,28 @@ def message_of(state: RunState) -> str:
     return words[:1].upper() + words[1:]
 
 
-def status_html(state: RunState) -> str:
+def stop_sentence(state: RunState, location: RunLocation) -> str:
+    """Return where a run stopped and how it goes on; before that why, where it was not the user who stopped it."""
+    reason = "" if any(words in state.message for words in BY_USER) else message_of(state)
+    step = _stopped_after(state)
+    after = f"Stopped after step {step:,}." if step else "Stopped before its first step was kept."
+    how = "Press Resume to continue." if location.config is not None else "The command that began it continues it."
+    return " ".join(part for part in (reason, after, how) if part)
+
+
+def _stopped_after(state: RunState) -> int:
+    """Return the step whose state is kept; 0 where none is."""
+    if not state.resumable:
+        return 0
+    # While images are read, the step counts these.
+    return state.step if state.phase in ("training", "refit") else state.curve[-1].step if state.curve else 0
+
+
+def status_html(state: RunState, location: RunLocation) -> str:
     """Describe the state of a run, as HTML."""
+    if state.state == "stopped":
+        parts = [escape(stop_sentence(state, location))]
+        return "<br>".join([*parts, *_best_html(state)])
     parts = []
     if state.alive:
         head = f"<b>{state.phase or 'starting'}</b>" if state.state == "running" else "<b>paused</b>"
@@ -70,6 +97,15 @@ def status_html(state: RunState) -> str:
         parts.append(head + steps + (f", {left}" if left else ""))
     else:
         parts.append(f"<b>{ENDED.get(state.state, state.state)}</b>")
+    parts += _best_html(state)
+    if state.message and not (state.state == "paused" or state.state == "finished"):
+        parts.append(escape(message_of(state)))
+    return "<br>".join(parts)
+
+
+def _best_html(state: RunState) -> list[str]:
+    """Describe the best epoch, as HTML; nothing where no epoch has scores."""
+    parts = []
     best = state.best
     if best is not None:
         values, label = best.scores[state.monitor], METRICS[state.monitor].label
@@ -79,6 +115,4 @@ def status_html(state: RunState) -> str:
         )
         mean = best.mean(state.monitor)
         parts.append(f"Best epoch: step {best.step}, {label} {mean:.3f}" + (f" ({scores})" if len(values) > 1 else ""))
-    if state.message and not (state.state == "paused" or state.state == "finished"):
-        parts.append(escape(message_of(state)))
-    return "<br>".join(parts)
+    return parts

@@ -21,7 +21,7 @@ from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.process import RunLocation
-from napari_virtual_paint._napari.train.run_list import find_runs, list_text, message_of, status_html
+from napari_virtual_paint._napari.train.run_list import find_runs, list_text, message_of, status_html, stop_sentence
 from napari_virtual_paint._napari.train.state import RUN, TrainState
 from napari_virtual_paint._napari.train.watcher import Pictures, watch_changes
 from napari_virtual_paint.channel_colors import channel_color
@@ -153,21 +153,22 @@ class RunMonitor(QObject):  # type: ignore[misc]
         panel.curve.set_state(state)
         panel.bar.setVisible(state.alive)
         set_bar(panel.bar, round(1000 * state.step / max(state.steps, 1)))
-        panel.say(panel.status, status_html(state))
+        panel.say(panel.status, status_html(state, location))
         self._enable(state, location)
         self.changed.emit()
         if ended:
             self._report_end = False
-            self._steps.add(*self._end_steps(state, location.folder.name), self.list_runs, self.ended.emit)
+            self._steps.add(*self._end_steps(state, location), self.list_runs, self.ended.emit)
 
-    def _end_steps(self, state: RunState, name: str) -> list[Callable[[], Any]]:
+    def _end_steps(self, state: RunState, location: RunLocation) -> list[Callable[[], Any]]:
         """Return what reports the end of a run."""
+        name = location.folder.name
         if state.state == "finished":
             message = f"{name} is trained; it is in the list of models of the Stain dock."
             return [partial(show_info, message), self._refresh_stain_dock]
         if state.state == "failed":
             return [partial(show_error, f"{name}: {message_of(state)}")]
-        return [partial(show_info, f"{name}: {message_of(state) or 'the training was stopped.'}")]
+        return [partial(show_info, f"{name}: {stop_sentence(state, location)}")]
 
     def _enable(self, state: RunState, location: RunLocation) -> None:
         """Enable what can be done now."""

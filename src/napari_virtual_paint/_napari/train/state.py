@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,8 @@ import yaml
 
 from napari_virtual_paint.choices import DeviceChoice
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.system_user import full_name
+from napari_virtual_paint.training.pace import TrainingPace, epoch_of
 
 if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
@@ -21,15 +23,26 @@ if TYPE_CHECKING:
 
 SourceKind = Literal["layers", "files", "plate"]
 HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
-Length = Literal["recipe", "steps", "minutes"]
+Length = Literal["recipe", "10 min", "30 min", "1 h", "3 h", "minutes", "steps"]
 Checks = Literal["report", "leave_out", "off"]
 
 VARIABLE = "VIRTUAL_PAINT_RUNS"  # environment variable with another folder for the runs
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
 """Names in the folder of a training that the dock began: configuration, images of layers, run folder, and log."""
 FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"  # names of the images of layers
+STEPS, EPOCH = 15000, 300  # those of a configuration that states none
 BAND = 0.2  # share of each image that a held-out band takes
-EPOCHS = 10  # fewest epochs where the number of steps is not the recipe's
+MINUTES: Mapping[str, int] = {"10 min": 10, "30 min": 30, "1 h": 60, "3 h": 180}  # lengths that are times
+LICENSES = (
+    ("CC-BY-4.0", "CC BY 4.0: free to use, name the author"),
+    ("CC0-1.0", "CC0: free to use without conditions"),
+    ("CC-BY-NC-4.0", "CC BY-NC 4.0: not for commercial use"),
+    ("BSD-3-Clause", "BSD 3-Clause: free, as software"),
+    ("MIT", "MIT: free, as software"),
+    ("Apache-2.0", "Apache 2.0: free, as software"),
+    ("", "Not stated"),
+)
+"""SPDX id of a license and its words; the first is the one that most models of bioimage.io have."""
 NOT_FOR = "Images unlike those that it was trained on: another microscope, magnification, contrast, cell line or stain."
 
 
@@ -54,12 +67,20 @@ class TrainState:
     """`recipe`, `name` and `stain_names`: recipe, name of the model, and names of its stains with commas between (empty for those of the
     images)."""
     held_out: HeldOut = "right"  # A band of each image, a tenth of the images, or nothing
+    author: str = field(default_factory=full_name)  # who made the model, names with commas between; empty for nobody
+    license: str = LICENSES[0][0]  # SPDX id of the model's license; empty for none
+    not_for: str = NOT_FOR  # what the model must not be used for
     length: Length = "recipe"
-    amount: int = 10  # `length` and `amount`: as long as the recipe says, or a number of steps or minutes
+    amount: int = 10  # `length` and `amount`: the recipe's steps, a time, or a number of minutes or steps
     device: DeviceChoice = "auto"  # as in the configuration
     checks: Checks = "report"  # what is done with pairs that look wrong
     keep_running: bool = False  # whether the training goes on after napari is closed
     text: str | None = None  # the configuration as the user edited it; None while it follows from the other fields
+
+    @property
+    def minutes(self) -> int | None:
+        """How many minutes the training takes; None where its length is a number of steps."""
+        return self.amount if self.length == "minutes" else MINUTES.get(self.length)
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,7 @@ def split_names(text: str) -> list[str]:
 
 
 def configuration(
-    choice: TrainState, recipe: Recipe, facts: ImageFacts | None, package: Path, seconds_a_step: float | None = None
+    choice: TrainState, recipe: Recipe, facts: ImageFacts | None, package: Path, pace: TrainingPace | None = None
 ) -> dict[str, Any]:
     """Return the training configuration of a choice, as mappings that a YAML can hold.
 
@@ -134,7 +155,7 @@ def configuration(
         Channels and sizes of the images; None for files and plates, which are not read yet.
     package
         Folder of the trained model.
-    seconds_a_step
+    pace
         Converts minutes into steps; where None the recipe's steps are kept.
 
     Raises
@@ -143,6 +164,8 @@ def configuration(
         If the name can't be used, or the images don't suit the recipe.
     """
     name = checked_name(choice.name)
+    if not choice.not_for:
+        raise InputError("Say under 'Not for' what the model must not be used for.")
     stains = split_names(choice.stain_names) or (list(facts.stains) if facts else [])
     painted = ", ".join(stains) or "stains"
     source = ", ".join(facts.channels) if facts else f"the unstained images of {Path(choice.path).name}"
@@ -152,7 +175,9 @@ def configuration(
         "name": choice.name.strip(),
         "description": f"Paints {painted} from {source}.",
         "trained_on": _trained_on(choice, facts),
-        "not_for": NOT_FOR,
+        "not_for": choice.not_for,
+        "license": choice.license or None,
+        "authors": split_names(choice.author),
         "output": str(package),
         "run": RUN,
         "data": _data(choice, recipe, facts),
@@ -162,7 +187,9 @@ def configuration(
         values["keep"] = "last"
     if choice.device != "auto":
         values["device"] = choice.device
-    return values | _length(choice, recipe, seconds_a_step) | _patch(recipe, facts)
+    steps, epoch = length_of(choice, recipe, pace)
+    own = {} if steps == int(recipe.values.get("steps", STEPS)) else {"steps": steps, "epoch": epoch}
+    return values | own | _patch(recipe, facts)
 
 
 def as_text(values: Mapping[str, Any]) -> str:
@@ -216,9 +243,9 @@ def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[
         data["csv"] = choice.path
     else:
         data |= {"folder": choice.path, "input": choice.input_pattern, "target": choice.target_pattern}
-    for field, text in (("input_channels", choice.input_channels), ("target_channels", choice.stain_channels)):
+    for name, text in (("input_channels", choice.input_channels), ("target_channels", choice.stain_channels)):
         if text and choice.source != "layers":
-            data[field] = split_names(text)
+            data[name] = split_names(text)
     if choice.stain_names:
         data["stains"] = split_names(choice.stain_names)
     if facts is not None:
@@ -246,16 +273,16 @@ def _held_out(choice: TrainState) -> Any:
     return None if choice.held_out == "none" else {"side": choice.held_out, "fraction": BAND}
 
 
-def _length(choice: TrainState, recipe: Recipe, seconds_a_step: float | None) -> dict[str, Any]:
-    """Return the numbers of steps, and of steps per epoch, where they are not the recipe's."""
-    usual, epoch = int(recipe.values.get("steps", 15000)), int(recipe.values.get("epoch", 300))
+def length_of(choice: TrainState, recipe: Recipe, pace: TrainingPace | None) -> tuple[int, int]:
+    """Return the numbers of steps and of steps per epoch: the recipe's, those chosen, or those that fit into the chosen time."""
+    usual, epoch = int(recipe.values.get("steps", STEPS)), int(recipe.values.get("epoch", EPOCH))
     if choice.length == "steps":
         steps = choice.amount
-    elif choice.length == "minutes" and seconds_a_step:
-        steps = max(EPOCHS, int(60 * choice.amount / seconds_a_step))
+    elif choice.minutes is not None and pace is not None:
+        steps = pace.steps_within(60 * choice.minutes, epoch)
     else:
-        return {}
-    return {} if steps == usual else {"steps": steps, "epoch": max(1, min(epoch, steps // EPOCHS))}
+        return usual, epoch
+    return steps, epoch if steps == usual else epoch_of(steps, epoch)
 
 
 def _patch(recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train.state import CONFIG, ImageFacts
 from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.runtime.text import rough_duration
+from napari_virtual_paint.training.pace import TrainingPace
 
 Key: TypeAlias = "tuple[str, ImageFacts | None]"
 
@@ -28,9 +30,24 @@ IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:"
 class TrainingTime:
     """How long a training takes."""
 
-    words: str  # as ``about 9 min on this CPU, 2 cores``
-    seconds: float
-    step: float  # `seconds` and `step`: seconds of the whole training, and of one step
+    device: str  # where it is trained, in words
+    pace: TrainingPace
+    roughly: bool = False  # whether a smaller step was timed and extrapolated
+    shared: bool = False  # whether other programs use the cores, too
+
+    def words(self, steps: int, epoch: int) -> str:
+        """Return what so many steps mean, as ``600 steps (12 passes over the images) take about 9 min on this CPU, 2 cores``."""
+        passes = f" ({passes_text(self.pace.passes * steps)})" if self.pace.passes else ""
+        about = f"{'roughly' if self.roughly else 'about'} {rough_duration(self.pace.seconds(steps, epoch))}"
+        others = ", which other programs use too" if self.shared else ""
+        return f"{steps:,} steps{passes} take {about} on {self.device}{others}"
+
+
+def passes_text(passes: float) -> str:
+    """Return a number of passes over the training images in words."""
+    if passes < 0.1:
+        return "less than a tenth of the images"
+    return f"{passes:.1f} passes over the images" if passes < 10 else f"{passes:,.0f} passes over the images"
 
 
 class TimeEstimator(QObject):  # type: ignore[misc]
@@ -147,7 +164,7 @@ def time_steps(text: str, facts: ImageFacts | None) -> Generator[Any, None, Trai
             found = yield from cli_process.run(["train", str(path), "--estimate", *shape], "Timing the steps")
         except VirtualPaintError as error:
             raise VirtualPaintError(str(error).replace(f"{path}: ", "")) from error
-    return TrainingTime(str(found["words"]), float(found["seconds"]), float(found["seconds_a_step"]))
+    return TrainingTime(str(found["device"]), TrainingPace(**found["pace"]), bool(found["scaled"]), bool(found["shared"]))
 
 
 def _shape_option(facts: ImageFacts, text: str) -> str:

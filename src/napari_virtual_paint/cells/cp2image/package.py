@@ -36,7 +36,7 @@ class CellPackageDraft:
     name: str
     version: str
     description: str
-    license: str
+    license: str | None
     authors: Sequence[str]
     card: Mapping[str, Any]
     features: tuple[str, ...]

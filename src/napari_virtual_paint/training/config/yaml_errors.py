@@ -49,7 +49,8 @@ class CardConfig(ConfigSection):
     name: Title
     description: str
     version: str = "0.1.0"
-    license: str = "BSD-3-Clause"
+    license: str | None = "BSD-3-Clause"
+    """SPDX id of the model's license; null if it is not stated."""
     authors: tuple[str, ...] = ()
     """Who made the model, for the package; nobody is named if you name none."""
     trained_on: str
