@@ -257,11 +257,13 @@ def test_columns_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
 
 def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     config = config_of(tmp_path, steps=1000)
-    assert shape_of(config) == DataShape(3, 2, 0.5 * 64 * 64)
+    assert shape_of(config) == DataShape(3, 2, 0.5 * 64 * 64, 64 * 64)
     found = estimate(config)
     assert not found.scaled
     assert found.steps == 1000
     assert found.seconds > 1000 * found.step > 0
+    assert found.pace.passes == pytest.approx(config.batch * config.patch[0] * config.patch[1] / (0.5 * 64 * 64))
+    assert found.pace.seconds(1000, config.epoch) == found.seconds
     twice = estimate(config.model_copy(update={"refit": True}), DataShape(3, 2, 0))
     assert twice.seconds == pytest.approx(2000 * twice.step)
     assert "this CPU, 1 core" in found.text()
