@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari import current_viewer
 from napari.utils.notifications import show_warning
 from qtpy.compat import isalive
+from qtpy.QtCore import Qt
 
 from napari_virtual_paint._napari.shared.dock_area import bring_to_front
 
@@ -56,6 +58,28 @@ def evaluate() -> None:
 def profile() -> None:
     """Open the Profile dock."""
     open_dock("Profile")
+
+
+def manage_models() -> Any:
+    """Open the dialog of all models, and let open docks list them anew when they change; return it, None without a viewer."""
+    from napari_virtual_paint._napari.shared.model_manager import ModelManager
+
+    viewer = current_viewer()
+    if viewer is None:
+        show_warning("Open a napari viewer first.")
+        return None
+    manager = ModelManager(viewer.window._qt_window)
+    manager.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    manager.changed.connect(partial(_reload_models, viewer))
+    manager.show()
+    return manager
+
+
+def _reload_models(viewer: Any) -> None:
+    for name in ("Stain", "Plate"):
+        dock = find_dock(viewer, name)
+        if dock is not None:
+            dock.reload_models()
 
 
 def stain_dock() -> Any:

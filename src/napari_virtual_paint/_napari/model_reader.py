@@ -13,6 +13,7 @@ from napari.utils.notifications import show_info
 from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.reader import NOTHING
 from napari_virtual_paint._napari.shared.jobs import start_function
+from napari_virtual_paint.models.own_models import add_model
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.importers import Imported
@@ -30,21 +31,8 @@ def get_model_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
 def read_models(path: Paths) -> list[Any]:
     """Import each file; errors become notifications."""
     for item in [path] if isinstance(path, str) else path:
-        start_function(partial(import_file, Path(item)), title=f"Importing {Path(item).name}", done=_imported)
+        start_function(partial(add_model, Path(item)), title=f"Importing {Path(item).name}", done=_imported)
     return list(NOTHING)
-
-
-def import_file(path: Path) -> Imported:
-    """Import a file under its own name, or with a number behind it where that is taken."""
-    from napari_virtual_paint.models import user_folder
-    from napari_virtual_paint.models.importers import import_model
-    from napari_virtual_paint.models.importers.import_model import identifier
-
-    name = path.stem if any(letter.isalnum() for letter in path.stem) else "model"
-    number = 1
-    while (user_folder() / f"{identifier(name if number == 1 else f'{name} {number}')}.zip").exists():
-        number += 1
-    return import_model(path, name if number == 1 else f"{name} {number}")
 
 
 def _imported(found: Imported) -> None:

@@ -128,18 +128,15 @@ def run_online(args: argparse.Namespace) -> int:
 
 def run_download(args: argparse.Namespace) -> int:
     """Download a published model and import it."""
-    from napari_virtual_paint.models.importers import Wishes, import_model
-    from napari_virtual_paint.models.published import download, find, with_digest
+    from napari_virtual_paint.models.own_models import add_published
+    from napari_virtual_paint.models.published import find, with_digest
 
     args.output = None if args.output is None else output_path(args.output)
     entry = find(args.model)
     if args.sha256 is not None:
         entry = with_digest(entry, args.sha256)
     with ProgressBar(f"fetching {entry.id}") as bar:
-        path = run_to_end(download(entry), bar.show)
-    wishes = Wishes(outputs=entry.outputs or None)
-    found = import_model(path, entry.id, args.output, wishes, overwrite=args.overwrite, command=f"virtual-paint models download {entry.id}")
-    path.unlink(missing_ok=True)  # the package holds its weights
+        found = run_to_end(add_published(entry, args.output, overwrite=args.overwrite), bar.show)
     text = f"{found.path}\n{found.kind}, {entry.licence}, {entry.home}"
     print_result({**found.to_dict(), "source": entry.to_dict()}, text, as_json=args.json)
     return 0

@@ -118,6 +118,10 @@ class PlateDock(QWidget):  # type: ignore[misc]
         if self.value().path:
             self.session.open(replace(self.value(), plate_map=str(path)))
 
+    def reload_models(self) -> None:
+        """List the models anew, in the background: some were added, renamed or deleted."""
+        self.session.list_models()
+
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802
         """Accept files and folders."""
         if any(url.isLocalFile() for url in event.mimeData().urls()):

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
@@ -136,6 +137,8 @@ class PaintForm(BoundForm[PlateState]):
         menu = QMenu(self.open)
         menu.addAction("Package file (.zip)…", lambda: self.packageRequested.emit("file"))
         menu.addAction("Package folder…", lambda: self.packageRequested.emit("folder"))
+        menu.addSeparator()
+        menu.addAction("Manage models…", commands.manage_models)
         self.open.setMenu(menu)
         self.output.setToolTip("The painted plate: a .zarr, or a folder for OME-TIFFs. One that is partly painted is continued")
         self.output.setPlaceholderText("Painted plate")

@@ -61,7 +61,7 @@ class PlateSession(QObject):  # type: ignore[misc]
         self._opening, self._loading_painted, self._listing = LatestJob(self), LatestJob(self), LatestJob(self)
         queue.field_changed.connect(self._field_changed)
         queue.ended.connect(self._task_ended)
-        self._listing.start_function(ModelList, title="Looking for models", done=self._listed)
+        self.list_models()
 
     @property
     def plate(self) -> Plate | None:
@@ -177,8 +177,14 @@ class PlateSession(QObject):  # type: ignore[misc]
 
     # -- models -------------------------------------------------------------------------------------------------------
 
+    def list_models(self) -> None:
+        """List the models, in the background; packages opened from disk stay on the list."""
+        self._listing.start_function(ModelList, title="Looking for models", done=self._listed)
+
     @timed
     def _listed(self, models: ModelList) -> None:
+        if self.models is not None:
+            models.take_opened(self.models)
         self.models = models
         self.models_changed.emit()
         self._adopt_model()

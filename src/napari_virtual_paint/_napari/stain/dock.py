@@ -180,6 +180,8 @@ class StainDock(QWidget):  # type: ignore[misc]
                 steps.add(lambda: self.choose(model=model, channels=None))
             elif package:
                 steps.add(lambda: self.open_package(package))
+            elif self.value().model not in found.models:
+                steps.add(self._refit)
 
         steps = StepQueue()
         self._listing.start_function(ModelList, title="Looking for models", done=ready)

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
@@ -323,6 +324,8 @@ class StainForm(BoundForm[StainState]):
         menu = QMenu(self.open)
         menu.addAction("Package file (.zip)…", self.openFile.emit)
         menu.addAction("Package folder…", self.openFolder.emit)
+        menu.addSeparator()
+        menu.addAction("Manage models…", commands.manage_models)
         self.open.setMenu(menu)
 
     def _build_advanced(self) -> None:
