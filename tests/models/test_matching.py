@@ -125,6 +125,7 @@ REFUSED: list[tuple[str, ModelInfo, Stack, list[str | int] | None, tuple[str, ..
     ("too few named", TWO, image("a,b"), ["a"], ("1 channels are named", "wants 2 (Phase, DIC)")),
     ("too few planes", PLANES, image(z=2), None, ("wants 3 z-planes", "the image has 2")),
     ("one plane", PLANES, image("BF"), None, ("wants 3 z-planes", "the image has 1")),
+    ("one plane for all three", PLANES, image("BF"), [0, 0, 0], ("BF is named twice", "a channel of its own")),
     ("time for z", PLANES, image("BF", t=5), None, ("the image has 1", "5 time points")),
     ("one plane of the user's channel", PLANES, image("a,b"), ["a"], ("the image has 1",)),
     ("stack of two that could be it", THREE, image("DAPI,GFP", z=5), None, ("--channels",)),

@@ -209,9 +209,13 @@ def _explicit(info: ModelInfo, stack: Stack, channels: Sequence[str | int], need
         wanted = f"{len(info.channels)} ({', '.join(info.channels)})"
         raise ModelError(f"{_name(stack)}: {len(channels)} channels are named and the model {info.id} wants {wanted}.")
     try:
-        return tuple(stack.channel_index(channel) for channel in channels)
+        found = tuple(stack.channel_index(channel) for channel in channels)
     except KeyError as error:
         raise ModelError(f"{_name(stack)}: there is {error.args[0]}.") from error
+    if (twice := next((index for index in found if found.count(index) > 1), None)) is not None:
+        name = stack.channel_labels[twice]
+        raise ModelError(f"{_name(stack)}: {name} is named twice; give each input of the model {info.id} a channel of its own.")
+    return found
 
 
 def _size_notes(info: ModelInfo, stack: Stack, found: Match) -> list[str]:

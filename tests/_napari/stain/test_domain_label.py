@@ -67,7 +67,7 @@ def _painting(dock: StainDock):
     return dock.painting
 
 
-def test_a_model_that_knows_nothing_says_nothing(make_napari_viewer, qtbot, small_models: Path) -> None:
+def test_a_model_without_a_summary_says_so(make_napari_viewer, qtbot, small_models: Path) -> None:
     viewer = make_napari_viewer()
     for name, plane in zip(CHANNELS, field(5), strict=True):
         viewer.add_image(plane, name=name)
@@ -76,4 +76,6 @@ def test_a_model_that_knows_nothing_says_nothing(make_napari_viewer, qtbot, smal
     dock.show()
     dock.open_package(small_models / "small")
     qtbot.waitUntil(lambda: not dock._forecast.running and "memory" in dock.panel.check.text(), timeout=20_000)
-    assert not dock.panel.domain.isVisible()
+    assert dock.panel.domain.isVisible()
+    assert dock.panel.domain.verdict is None
+    assert dock.panel.domain.text() == "No domain check: A small model has no summary of its training images."

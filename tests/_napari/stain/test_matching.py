@@ -77,7 +77,8 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     more = dock.form.more
     assert more.combine.isHidden()
     more.add.click()
-    more.findChild(QComboBox).setCurrentText("A small model")
+    box = more.findChild(QComboBox)
+    box.setCurrentIndex(box.findData("small"))
     assert dock.value().more == ("small",)
     assert not dock.panel.button_paint.isEnabled()
     assert "makes one plane" in dock.panel.check.text(), "a window of planes does not lie on a volume"

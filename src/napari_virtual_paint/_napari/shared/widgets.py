@@ -49,7 +49,7 @@ def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) 
 
 
 def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = None) -> None:
-    """Offer other choices, (data, text) or (data, text, tooltip) each, without a signal.
+    """Offer other choices, (data, text), (data, text, tooltip) or (data, text, tooltip, enabled) each, without a signal.
 
     `chosen` is selected, or nothing where it is not among them; by default what was selected before, or the first choice.
     """
@@ -60,6 +60,7 @@ def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = 
         box.addItem(text, data)
         if tip:
             box.setItemData(place, tip[0], Qt.ItemDataRole.ToolTipRole)
+            box.model().item(place).setEnabled(tip[-1] is not False)
     box.setCurrentIndex(box.findData(chosen) if chosen is not None else max(0, box.findData(before)))
     del blocker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,12 @@ from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
+from napari_virtual_paint._napari.shared.layers import stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
+from napari_virtual_paint._napari.stain.domain_checks import DomainChecks, Question, QuestionKey, question_key
 from napari_virtual_paint._napari.stain.form import StainForm
 from napari_virtual_paint._napari.stain.matching import (
     LUMINANCE,
@@ -29,9 +32,12 @@ from napari_virtual_paint._napari.stain.matching import (
     ModelFit,
     SelectedModels,
     fit_layers,
+    fitting_names,
     forecast,
     likely,
+    model_rows,
     paintable,
+    rank_for,
     select_models,
     unstained,
 )
@@ -40,11 +46,13 @@ from napari_virtual_paint._napari.stain.panel import StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.models.ranking import Candidate
+from napari_virtual_paint.painting.model_set import Member, ModelSet
 
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_virtual_paint._napari.stain.domain_label import Question
+    from napari_virtual_paint._napari.shared.layers import LayerSource
 
 FOLLOWED = ("name", "data", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")  # events of layers
 PAUSE = 300  # milliseconds after the last change before memory and run time are estimated
@@ -61,6 +69,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         The form with all that lies below it: buttons, progress and sentences.
     painting
         The painting or preview that runs; None when there is none.
+    ranked
+        All models, the best for the chosen layers first.
     fit
         How the chosen layers fit the chosen model.
     selected
@@ -86,12 +96,16 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
         self._added = False
-        self._layers_chosen = False  # whether the user ticked the layers
+        self._layers_chosen = self._model_chosen = False  # whether the user chose them, and not the dock
+        self._painted: tuple[str, ...] = ()  # layers of the image that was painted last
+        self.ranked: list[Candidate] = []
+        self._checks = DomainChecks(self)
+        self._checks.checked.connect(self._show_verdict)
+        self._checks.finished.connect(self._choose_again)
         self._last = StainState()  # what was chosen when the layers were last fitted
         self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
         self._connect()
-        self.form.setModels(self.model_list.rows())
         preferred = preferences.preferences(PREFERENCES)
         self.form.setValue(replaced(self.value(), {PREFERENCES[name]: value for name, value in preferred.items()}))
         self._layers_changed()
@@ -102,12 +116,13 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def setValue(self, state: StainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; what depends on it follows."""
-        self._layers_chosen = self._layers_chosen or state.layers != self._last.layers
+        self._note_choices(state)
         self.form.setValue(state)
         self._refit()
 
     def choose(self, **changes: Any) -> None:
         """Change some fields of the state or of its `painting`, as in ``choose(model="jurkat-brightfield", tta="flips")``."""
+        self._model_chosen = self._model_chosen or "model" in changes
         own = {each.name for each in fields(StainState)}
         self.setValue(replaced(self.value(), {name if name in own else f"painting.{name}": new for name, new in changes.items()}))
 
@@ -158,7 +173,6 @@ class StainDock(QWidget):  # type: ignore[misc]
             return
         for warning in self.model_list.models[key].info.warnings:
             show_warning(warning)
-        self.form.setModels(self.model_list.rows())
         self.choose(model=key, channels=None)
 
     def reload_models(self, model: str = "", package: str = "") -> None:
@@ -175,7 +189,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         def ready(found: ModelList) -> None:
             found.take_opened(self.model_list)
             self.model_list = found
-            steps.add(lambda: self.form.setModels(found.rows()))
+            steps.add(self._refit)
             if model in found.models:
                 steps.add(lambda: self.choose(model=model, channels=None))
             elif package:
@@ -200,6 +214,7 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.form.valueChanged.connect(self._edited)
+        self.form.modelPicked.connect(self._model_picked)
         self.form.openFile.connect(self._open_file)
         self.form.openFolder.connect(self._open_folder)
         self.panel.button_paint.clicked.connect(self.paint)
@@ -230,6 +245,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         for layer in [added] if added is not None else list(self.viewer.layers) if event is None else []:
             for name in FOLLOWED:
                 getattr(layer.events, name).connect(self._layers_changed)
+            layer.events.data.connect(self._pixels_changed)
         self._added = self._added or added is not None
         if len(self.viewer.layers) > MANY and event is not None:
             self._relist.start()
@@ -245,7 +261,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         state = self.value()
         known = set(names)
         kept = tuple(name for name in state.layers if name in known)
-        self._layers_chosen = self._layers_chosen and bool(kept)
+        if not kept:  # another image, be its layers named like the last one's
+            self._layers_chosen, self._painted = False, ()
         better = likely(self.viewer) if not kept or added else kept
         # The other channels of the same image arrive one by one; until the user has chosen, the transmitted light among them is taken.
         if not kept or set(kept) < set(better) or (not self._layers_chosen and not unstained(kept) and unstained(better)):
@@ -257,9 +274,23 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._refit()
 
     def _edited(self, state: StainState) -> None:
-        self._layers_chosen = self._layers_chosen or state.layers != self._last.layers
+        self._note_choices(state)
         preferences.prefer(**{name: field(state, path) for name, path in PREFERENCES.items()})
         self._refit()
+
+    def _note_choices(self, state: StainState) -> None:
+        """Remember what was chosen by the user: the dock does not choose it any more."""
+        self._layers_chosen = self._layers_chosen or state.layers != self._last.layers
+        self._model_chosen = self._model_chosen or state.model != self._last.model or state.channels not in (None, self._last.channels)
+
+    def _model_picked(self) -> None:
+        self._model_chosen = True
+
+    def _pixels_changed(self, event: Any) -> None:
+        """Check an image anew whose pixels were replaced."""
+        if isalive(self) and event.source in paintable(self.viewer):
+            self._checks.forget(event.source)
+            self._relist.start()
 
     def _refit(self) -> None:
         """Show how the layers fit the models, and have memory, run time and applicability worked out."""
@@ -267,28 +298,71 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._show_fit()
         self._forecast.drop()
         self._pause.start()
-        self.panel.domain.ask(self._domain_question)
+        self._show_verdict()
+        self._checks.ask(self._domain_questions)
 
     def _fit_layers(self) -> None:
         """Take the layers' pixels and places as they are now, and match them to the models."""
-        state = self.value()
-        chosen = set(state.layers)
-        layers = [layer for layer in self.viewer.layers if layer.name in chosen]
-        if state.model not in self.model_list.models and self.model_list.models:
-            state = replace(state, model=self._best_model(layers))
+        state, layers = self.value(), self._chosen_layers()
+        self.ranked = self._rank(layers, state)
+        listed = state.model in self.model_list.models
+        self._model_chosen = self._model_chosen and listed
+        if self.ranked and (self._free_to_choose() or not listed):
+            state = replace(state, model=self.ranked[0].key, channels=state.channels if state.model == self.ranked[0].key else None)
         state = replace(state, more=tuple(key for key in state.more if key in self.model_list.models))
         if state != self.value():
             self.form.setValue(state)
         self._last = state
+        self.form.setModels(model_rows(self.ranked))
         self.fit = fit_layers(layers, None if self.model is None else self.model.info, state)
         self.selected = select_models(self.models, self.fit, self._channels(), state.ensemble)
         if self.selected.problem and not self.fit.problem:
             self.fit = replace(self.fit, match=None, problem=self.selected.problem)
+        if self.fit.source is not None and self.fit.match is None and any(one.key == state.model and one.shortfall for one in self.ranked):
+            self.fit = replace(self.fit, problem=f"{self.fit.problem} {fitting_names(self.ranked)}")
 
-    def _best_model(self, layers: list[Any]) -> str:
-        """Return the model that the layers fit without a question and that uses most of them, else the first."""
-        used = {key: fit_layers(layers, model.info, self.value()).used for key, model in self.model_list.models.items()}
-        return max(used, key=lambda key: used[key])
+    def _rank(self, layers: list[Any], state: StainState) -> list[Candidate]:
+        """Rank the models for the chosen layers, by the domain checks once all that fit are known; without an image they stay in order."""
+        models = self.model_list.models
+        try:
+            source = stack_from_layers(layers, state.axes)
+        except VirtualPaintError:
+            return [Candidate(key, model.info) for key, model in models.items()]
+        ranked = rank_for(source, models, {})
+        keys = {one.key: self._question_key(layers, source, self._alone(one.key, source)) for one in ranked if one.comparable}
+        if not all(self._checks.knows(key) for key in keys.values()):
+            return ranked
+        return rank_for(source, models, {name: self._checks.verdict(key) for name, key in keys.items()})
+
+    def _alone(self, key: str, source: LayerSource) -> ModelSet:
+        """Return a model of the list as it would paint an image alone; its weights are not kept after the check."""
+        listed = self.model_list.models[key]
+        model = Model(listed.files, listed.description)
+        return ModelSet((Member(model, channels=preferences.recall(model.info.id, source.stack.channel_labels)),))
+
+    def _question_key(self, layers: Sequence[Any], source: LayerSource, models: ModelSet) -> QuestionKey:
+        """Return what the verdict on an image by some models is remembered by."""
+        state = self.value()
+        members = tuple((str(each.model.info.source), each.model.info.version, each.channels) for each in models.members)
+        return question_key(layers, state.axes, source.stack.pixel_size, state.painting.resample, members)
+
+    def _choose_again(self) -> None:
+        """Show the ranking by the domain checks, now that all are known, and take the best model unless the user chose one."""
+        if self.painting is not None:
+            return
+        self.ranked = self._rank(self._chosen_layers(), self.value())
+        if self._free_to_choose() and self.ranked and self.ranked[0].key != self.value().model:
+            self._refit()
+        else:
+            self.form.setModels(model_rows(self.ranked))
+
+    def _free_to_choose(self) -> bool:
+        """Return whether the dock chooses the model: the user did not, nor painted this image with the one that the dock chose."""
+        return not self._model_chosen and self.value().layers != self._painted
+
+    def _chosen_layers(self) -> list[Any]:
+        chosen = set(self.value().layers)
+        return [layer for layer in self.viewer.layers if layer.name in chosen]
 
     def _show_fit(self) -> None:
         form, fit, model = self.form, self.fit, self.model
@@ -308,11 +382,25 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.panel.check.setText(f"⚠ {fit.problem}" if fit.problem else "Working out what it needs…")
         self._enable()
 
-    def _domain_question(self) -> Question | None:
-        """Return what to check against the models' training images; None while that is not settled, or something is painted."""
-        if self.painting is not None or self.selected.models is None or self.fit.source is None or self.fit.match is None:
-            return None
-        return self.selected.models, self.fit.source.stack, self.value().painting
+    def _domain_questions(self) -> list[Question]:
+        """Return what to check against training images: the image with the chosen models, then with each other that fits."""
+        source, settings, layers = self.fit.source, self.value().painting, self._chosen_layers()
+        if self.painting is not None or source is None:
+            return []
+        sets = [] if self.selected.models is None or self.fit.match is None else [self.selected.models]
+        sets += [self._alone(one.key, source) for one in self.ranked if one.comparable]
+        return [Question(self._question_key(layers, source, models), models, source.stack, settings) for models in sets]
+
+    def _show_verdict(self, _: object = None) -> None:
+        """Show what is known of the image and the chosen models; not while something is painted, which notes what was shown."""
+        source, models = self.fit.source, self.selected.models
+        if self.painting is not None:
+            return
+        if source is None or models is None or self.fit.match is None:
+            self.panel.domain.show_verdict(None)
+            return
+        unchecked = [member.model.info.name for member in models.members if member.model.info.domain is None]
+        self.panel.domain.show_verdict(self._checks.verdict(self._question_key(self._chosen_layers(), source, models)), unchecked)
 
     def _start_forecast(self) -> None:
         """Work out, on a worker, on which device and how long it will paint."""
@@ -355,6 +443,7 @@ class StainDock(QWidget):  # type: ignore[misc]
     # -- painting -----------------------------------------------------------------------------------------------------
 
     def _start(self, preview: bool) -> None:
+        self._painted = self.value().layers
         self._fit_layers()
         fit, model, models = self.fit, self.model, self.selected.models
         if model is None or models is None or fit.source is None or fit.match is None:

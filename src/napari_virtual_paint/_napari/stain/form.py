@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -23,12 +23,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari import commands
+from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.choices import BLENDS
 from napari_virtual_paint.painting.tta import TTA
 
+ModelRow: TypeAlias = tuple[str, str, str, bool]
+"""Key, text and tooltip of a model, and whether it can be chosen."""
+OPEN_LIST = 300  # milliseconds until an open list of models is looked at again
+WIDEST_LIST = 520  # most pixels of the list of models, which is wider than its box where names are long
 SMALLEST_TILE = 16  # pixels per side; a smaller number means ``auto``
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
@@ -50,7 +55,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._models: list[tuple[str, str, str]] = []
+        self._models: list[ModelRow] = []
         self._first = ""
         self._rows: list[tuple[QWidget, QComboBox]] = []
         self.add = QPushButton("+ Another model")
@@ -88,8 +93,8 @@ class MoreModels(QWidget):  # type: ignore[misc]
         for key in keys:
             self._row(key)
 
-    def setModels(self, models: Sequence[tuple[str, str, str]], first: str) -> None:  # noqa: N802
-        """Offer these models: key, name and tooltip of each; `first` is chosen above."""
+    def setModels(self, models: Sequence[ModelRow], first: str) -> None:  # noqa: N802
+        """Offer these models; `first` is chosen above."""
         if (list(models), first) == (self._models, self._first):
             return
         self._models, self._first = list(models), first
@@ -161,11 +166,14 @@ class StainForm(BoundForm[StainState]):
 
     openFile = Signal()  # noqa: N815 - Qt's own way of naming
     openFolder = Signal()  # noqa: N815
+    modelPicked = Signal()  # noqa: N815
+    """The user picked a model from the list, be it the one that was shown already."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.layers = QListWidget()
         self.model = combo("The model that paints; its card is below")
+        self.model.activated.connect(lambda _: self.modelPicked.emit())
         self.open = QPushButton("Open…")
         self.more = MoreModels()
         self.summary, self.card = words(), words()
@@ -189,7 +197,9 @@ class StainForm(BoundForm[StainState]):
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
         self.hide_input = QCheckBox("Hide the input and other stains of the image")
         self._rows: list[QComboBox] = []
-        self._models: list[tuple[str, str, str]] = []
+        self._models: list[ModelRow] = []
+        self._waiting: list[ModelRow] = []
+        self._later = Debounced(OPEN_LIST, lambda: self.setModels(self._waiting), self)
         self._shown: tuple[Any, ...] = ()
         self._build()
         own = {name: getattr(self, name) for name in ("layers", "model", "more", "axes", "again", "keep", "hide_input")}
@@ -201,10 +211,18 @@ class StainForm(BoundForm[StainState]):
         """Offer these layers."""
         set_names(self.layers, names, self.value().layers, "Paint from {}")
 
-    def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
-        """Offer these models: key, name and tooltip of each."""
-        set_choices(self.model, models, self.value().model)
+    def setModels(self, models: Sequence[ModelRow]) -> None:  # noqa: N802
+        """Offer these models; not while the list is open, where a choice would move from under the pointer."""
+        if list(models) == self._models:
+            return
+        if self.model.view().isVisible():
+            self._later.start()
+            self._waiting = list(models)
+            return
         self._models = list(models)
+        with self.silenced():
+            set_choices(self.model, models, self.value().model)
+        self.model.view().setMinimumWidth(min(self.model.view().sizeHintForColumn(0) + 24, WIDEST_LIST))
         self.more.setModels(self._models, self.value().model)
 
     def setTogether(self, shared: Sequence[str], series: bool) -> None:  # noqa: N802

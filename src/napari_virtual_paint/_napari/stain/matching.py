@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.shared.layer_list import MANY
 from napari_virtual_paint._napari.shared.layers import LayerSource, image_layers, our_metadata, stack_from_layers
@@ -14,11 +14,17 @@ from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
+from napari_virtual_paint.models.ranking import Candidate, model_light, rank_models, shortfall
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
+if TYPE_CHECKING:
+    from napari_virtual_paint.models.applicability.check import DomainVerdict
+
+DOMAIN_WORDS = {"inside": "inside", "edge": "at the edge", "outside": "outside"}
+"""Verdict -> the words in the list of models."""
 LUMINANCE = -1  # stands for the luminance among a colour picture's channels
 
 
@@ -64,6 +70,11 @@ def fit_layers(layers: Sequence[Any], info: ModelInfo | None, state: StainState)
         return ModelFit(problem=str(error))
     if info is None:
         return ModelFit(source, problem="No model is chosen; choose one, or open a package from disk.")
+    return fit_source(source, info, state)
+
+
+def fit_source(source: LayerSource, info: ModelInfo, state: StainState) -> ModelFit:
+    """Match an image to a model; reads no pixel."""
     stack = source.stack
     chosen = state.channels if state.channels is not None else recall(info.id, stack.channel_labels)
     offered = tuple(enumerate(stack.channel_labels))
@@ -72,12 +83,51 @@ def fit_layers(layers: Sequence[Any], info: ModelInfo | None, state: StainState)
     try:
         found = match(info, stack, chosen)
     except VirtualPaintError as error:
+        if missing := shortfall(info, stack):
+            return ModelFit(source, None, missing)
         wanted = wanted_of(info, stack)
         taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
         return ModelFit(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
     taken = (LUMINANCE,) if found.luminance else found.channels
     wanted = ("/".join(info.channels[:1]),) if found.mode == "window" else info.channels
     return ModelFit(source, found, "", wanted, offered, taken, ask=found.guessed)
+
+
+def rank_for(source: LayerSource, models: Mapping[str, Model], verdicts: Mapping[str, DomainVerdict | None]) -> list[Candidate]:
+    """Rank models for an image, the best first; those that the user assigned channels to before get the same ones."""
+    labels = source.stack.channel_labels
+    infos = {key: model.info for key, model in models.items()}
+    return rank_models(infos, source.stack, {key: recall(info.id, labels) for key, info in infos.items()}, verdicts)
+
+
+def fitting_names(ranked: Sequence[Candidate]) -> str:
+    """Return the sentence on the models that fit an image."""
+    names = [candidate.info.name for candidate in ranked if candidate.fits]
+    return f"Models that fit: {_list(names)}." if names else "No model in the list fits this image."
+
+
+def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
+    """Return key, text and tooltip of each model in the order of their ranks, and whether it can be chosen."""
+    rows = []
+    for candidate in ranked:
+        info = candidate.info
+        about = f"{info.id}: {info.description}"
+        if candidate.shortfall:
+            rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", False))
+            continue
+        verdict, score = candidate.verdict, candidate.score
+        said = [f"for {model_light(info)}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]
+        said += [] if score is None else [f"{score:.2f}"]
+        why = [
+            "" if candidate.fits else "Its channels are to be chosen.",
+            f"It paints from {model_light(info)}; the image is named {candidate.light}." if candidate.light else "",
+            "" if verdict is None else " ".join((f"Domain check: {DOMAIN_WORDS[verdict.verdict]}.", *verdict.reasons[:1])),
+            "" if score is None else f"Correlation on unseen images, mean over its stains: {score:.2f}.",
+            about,
+        ]
+        text = " · ".join((info.name, *filter(None, said)))
+        rows.append((candidate.key, text, "\n".join(filter(None, why)), True))
+    return rows
 
 
 def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:

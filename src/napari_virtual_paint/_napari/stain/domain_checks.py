@@ -1,0 +1,108 @@
+"""Domain checks of the chosen models and of all others that fit the image, one after the other on a worker, and remembered."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models.applicability.check import DomainVerdict
+    from napari_virtual_paint.painting.model_set import ModelSet
+    from napari_virtual_paint.painting.settings import PaintSettings
+    from napari_virtual_paint.stack import Stack
+
+PAUSE = 200  # milliseconds after the last change before the image is checked
+MOST_REMEMBERED = 1000  # verdicts that are kept
+
+QuestionKey: TypeAlias = tuple[tuple["weakref.ref[Any]", ...], tuple[Any, ...]]
+"""The layers of an image (dead references equal none), and what else the verdict depends on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """An image and the models to check it with."""
+
+    key: QuestionKey  # what the verdict is remembered by
+    models: ModelSet
+    stack: Stack
+    settings: PaintSettings
+
+
+def question_key(layers: Sequence[Any], *rest: Any) -> QuestionKey:
+    """Return what the verdict on an image from layers is remembered by; `rest` holds what else it depends on."""
+    return tuple(weakref.ref(layer) for layer in layers), rest
+
+
+class DomainChecks(QObject):  # type: ignore[misc]
+    """Checks images against the training images of models; what was checked once is not checked again until the pixels change."""
+
+    checked = Signal(object)
+    """The key of a question whose verdict has been found."""
+    finished = Signal()
+    """All questions asked last have their verdict now; not emitted where all were remembered."""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._verdicts: dict[QuestionKey, DomainVerdict | None] = {}
+        self._questions: Callable[[], Sequence[Question]] = tuple
+        self._job = LatestJob(self, one_at_a_time=True)
+        self._timer = Debounced(PAUSE, self._start, self)
+
+    @property
+    def running(self) -> bool:
+        """Whether some question asked last has no verdict yet."""
+        return self._timer.isActive() or self._job.running
+
+    def knows(self, key: QuestionKey) -> bool:
+        """Return whether a question has been answered."""
+        return key in self._verdicts
+
+    def verdict(self, key: QuestionKey) -> DomainVerdict | None:
+        """Return what was found for a question; None where nothing was, or the models have no summary of their training images."""
+        return self._verdicts.get(key)
+
+    def forget(self, layer: Any) -> None:
+        """Forget what was found for the old pixels of a layer."""
+        for key in [key for key in self._verdicts if any(known() in (layer, None) for known in key[0])]:
+            del self._verdicts[key]
+
+    def ask(self, questions: Callable[[], Sequence[Question]]) -> None:
+        """Check soon; what is still to be checked of earlier questions is left.
+
+        Parameters
+        ----------
+        questions
+            Returns them, the most urgent first, when the time has come.
+        """
+        self._questions = questions
+        self._job.drop()
+        self._timer.start()
+
+    def _start(self) -> None:
+        asked: dict[QuestionKey, Question] = {}
+        for question in self._questions():
+            asked.setdefault(question.key, question)
+        new = [question for key, question in asked.items() if key not in self._verdicts]
+        if not new:
+            return
+
+        def check() -> Generator[tuple[QuestionKey, DomainVerdict | None], None, None]:
+            from napari_virtual_paint.painting.domain_check import domain_of
+
+            for question in new:
+                yield question.key, domain_of(question.models, question.stack, question.settings)
+
+        self._job.start(check, title="Comparing with the training images", piece=self._found, done=lambda _: self.finished.emit())
+
+    def _found(self, found: tuple[QuestionKey, DomainVerdict | None]) -> None:
+        key, verdict = found
+        while len(self._verdicts) >= MOST_REMEMBERED:
+            del self._verdicts[next(iter(self._verdicts))]
+        self._verdicts[key] = verdict
+        self.checked.emit(key)

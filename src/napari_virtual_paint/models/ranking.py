@@ -1,0 +1,147 @@
+"""Rank models by how well they suit an image: its channels and planes, the domain check, and the held-out scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.channel_names import UNSTAINED, light_of, parse_name
+from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.matching import Match, match
+from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models.applicability.check import DomainVerdict
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+VERDICTS = {"inside": 3, "edge": 2, "": 1, "outside": 0}  # better verdicts first; none at all stands before ``outside``
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that might paint an image, with what is known of how well it suits."""
+
+    key: str  # what its owner knows it by
+    info: ModelInfo
+    shortfall: str = ""  # why it can't paint the image whatever the user chooses, in a sentence; empty if it can
+    match: Match | None = None  # what it gets of the image; None where names don't tell
+    light: str = ""  # the image's light, where that is another one than the model was trained on
+    verdict: DomainVerdict | None = None  # of the domain check; None until it is known, or without a summary
+
+    @property
+    def fits(self) -> bool:
+        """Whether its channels and planes are found without a question."""
+        return not self.shortfall and self.match is not None and not self.match.guessed
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a domain check could tell how well it suits: it fits, by its light too, and knows its training images."""
+        return self.fits and not self.light and self.info.domain is not None
+
+    @property
+    def used(self) -> int:
+        """How many channels or planes of the image it gets; 0 where that is to be asked."""
+        return len(self.match.z or self.match.channels) if self.match is not None and self.fits else 0
+
+    @property
+    def score(self) -> float | None:
+        """Its mean PCC over the stains on held-out images; None where its card has none."""
+        return held_out_score(self.info)
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """What it is ordered by, larger first: fit, light, verdict of the domain check, channels used, held-out score."""
+        verdict = VERDICTS[self.verdict.verdict if self.verdict is not None else ""]
+        score = self.score
+        return (not self.shortfall, self.fits, not self.light, verdict, self.used, -1.0 if score is None else score)
+
+
+def held_out_score(info: ModelInfo) -> float | None:
+    """Return the mean PCC over the stains of the card; None where it gives none."""
+    found = [row["pcc"] for row in info.card.scores.values() if row.get("pcc") is not None]
+    return sum(found) / len(found) if found else None
+
+
+def rank_models(
+    models: Mapping[str, ModelInfo],
+    stack: Stack,
+    channels: Mapping[str, Sequence[int] | None] | None = None,
+    verdicts: Mapping[str, DomainVerdict | None] | None = None,
+) -> list[Candidate]:
+    """Rank models for an image, the best first; reads no pixel.
+
+    Parameters
+    ----------
+    models
+        Metadata of each, by key.
+    stack
+        The image, axes TCZYX.
+    channels
+        Key -> positions of the image's channels in the model's order, for those that the user assigned before.
+    verdicts
+        Key -> verdict of the domain check, as far as they are known.
+
+    Returns
+    -------
+    list of Candidate
+        All models. Models of equal rank stay in their order.
+    """
+    found = []
+    for key, info in models.items():
+        try:
+            matched = match(info, stack, (channels or {}).get(key))
+        except ModelError:
+            matched = None
+        light = "" if matched is None else other_light(info, stack, matched)
+        found.append(Candidate(key, info, shortfall(info, stack), matched, light, (verdicts or {}).get(key)))
+    return sorted(found, key=lambda one: one.rank, reverse=True)
+
+
+def model_light(info: ModelInfo) -> str | None:
+    """Return the light that a model paints from, by the names of its channels, else by its own; None where they are silent."""
+    return next((light for name in (*info.channels, info.id, info.name) if (light := light_of(name)) is not None), None)
+
+
+def other_light(info: ModelInfo, stack: Stack, found: Match) -> str:
+    """Return the light of the channels that a model gets if their names say that it was trained on another; else an empty string."""
+    wanted = model_light(info)
+    if wanted not in UNSTAINED or found.luminance:
+        return ""
+    lights = [light_of(stack.channel_labels[index]) for index in found.channels]
+    return next((light for light in lights if light is not None and light != wanted), "")
+
+
+def takes_planes(info: ModelInfo) -> bool:
+    """Return whether the channels of a model are focal planes of one modality."""
+    parsed = [parse_name(name) for name in info.channels]
+    if len(parsed) < 2:
+        return False
+    return info.planes_as_channels or (len({one.kind for one in parsed}) == 1 and any(one.offset or one.side for one in parsed))
+
+
+def shortfall(info: ModelInfo, stack: Stack) -> str:
+    """Return why an image can't fit a model, whichever of its channels are taken; an empty string if it can."""
+    times, have, planes, _, _ = stack.shape
+    needed = len(info.channels)
+    if info.dims == 3 and planes == 1:
+        return "This model needs a z-stack; your image has one plane."
+    if takes_planes(info):
+        if stack.rgb and planes < needed:
+            return f"This model needs {_count(needed)} focal planes; your image is a color picture."
+        if have >= needed or (info.planes_as_channels and planes >= needed):
+            return ""
+        if planes >= needed:
+            return (
+                f"This model takes its {_count(needed)} focal planes as channels; split the z-stack into layers and tick {_count(needed)}."
+            )
+        also = f" (and {times} time points)" if times >= needed else ""
+        return f"This model needs {_count(needed)} focal planes; your image has {_count(max(have, planes))}{also}."
+    if have < needed:
+        return f"This model needs {_count(needed)} channels ({', '.join(info.channels)}); your image has {_count(have)}."
+    return ""
+
+
+def _count(number: int) -> str:
+    return COUNTS[number] if number < len(COUNTS) else str(number)
