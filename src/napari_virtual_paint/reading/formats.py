@@ -118,7 +118,7 @@ class OpenFile:
         return stack
 
     def coarser(self, scene: int | str | None = None) -> tuple[Array, ...]:
-        """Return the smaller copies of an image that an OME-Zarr holds, TCZYX, the largest first; none of other formats."""
+        """Return the smaller copies of an image that an OME-Zarr or a TIFF holds, TCZYX, the largest first; none of other formats."""
         images = self._images
         return images.coarser(self._index(scene)) if isinstance(images, HasPyramid) else ()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_virtual_paint._napari.reader import read_layers
 from napari_virtual_paint._napari.shared import layers as layers_module
@@ -57,6 +58,20 @@ def test_the_copies_are_every_so_manieth_pixel(region: Any) -> None:
 
 def test_a_small_image_has_no_copies() -> None:
     assert Canvas((1, 2, 1, 150, 160)).coarser == {}
+
+
+def test_a_tiff_is_opened_with_its_pyramid(tmp_path: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 4000, (2, 400, 600)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "mosaic.ome.tif", bigtiff=True) as tif:
+        options: Any = {"tile": (64, 64), "photometric": "minisblack"}
+        tif.write(pixels, subifds=1, metadata={"axes": "CYX", "Channel": {"Name": ["DNA", "ER"]}}, **options)
+        tif.write(pixels[:, ::2, ::2], subfiletype=1, **options)
+    layers = read_layers(str(tmp_path / "mosaic.ome.tif"))
+    assert [arguments["name"] for _, arguments, _ in layers] == ["DNA", "ER"]
+    for (data, arguments, _), channel in zip(layers, pixels, strict=True):
+        assert arguments["multiscale"]
+        np.testing.assert_array_equal(np.asarray(data[0]), channel)
+        np.testing.assert_array_equal(np.asarray(data[1]), channel[::2, ::2])
 
 
 def test_a_mosaic_is_opened_and_painted_from_its_pyramid(make_napari_viewer: Any, qtbot: Any, tmp_path: Any, offered: Any) -> None:

@@ -8,6 +8,7 @@ import struct
 import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import read, scenes
+from napari_virtual_paint.reading.formats import open_file
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 OLD = tifffile.__version__ < "2024"  # refuses circles itself, in other words
@@ -389,3 +391,34 @@ def test_damage_is_told_once_and_only_to_the_reader(tmp_path: Path, shared_data:
     noise.start()
     noise.join()
     assert "from another thread" in caplog.text
+
+
+def pyramid(path: Path, whole: np.ndarray, **options: Any) -> list[np.ndarray]:
+    """Write an OME-TIFF whose two smaller copies are SubIFDs; returns all sizes."""
+    levels = [whole, whole[..., ::2, ::2], whole[..., ::4, ::4]]
+    with tifffile.TiffWriter(path, bigtiff=True) as tif:
+        tif.write(levels[0], subifds=2, tile=(32, 32), **options)
+        for level in levels[1:]:
+            tif.write(level, subfiletype=1, tile=(16, 16), compression=options.get("compression"), photometric="minisblack")
+    return levels
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_pyramids_of_subifds(tmp_path: Path, compression: str | None) -> None:
+    data = (RNG.random((2, 3, 128, 96)) * 4000).astype(np.uint16)
+    options = {"compression": compression, "photometric": "minisblack", "metadata": {"axes": "ZCYX"}}
+    levels = pyramid(tmp_path / "a.ome.tif", data, **options)
+    with open_file(tmp_path / "a.ome.tif") as file:
+        stack, coarser = file.read(), file.coarser()
+    assert stack.shape == (1, 3, 2, 128, 96)
+    assert [level.shape for level in coarser] == [(1, 3, 2, 64, 48), (1, 3, 2, 32, 24)]
+    for found, expected in zip((stack.data, *coarser), levels, strict=True):
+        np.testing.assert_array_equal(np.asarray(found)[0], expected.swapaxes(0, 1))
+        again = pickle.loads(pickle.dumps(found))
+        np.testing.assert_array_equal(np.asarray(again[0, 1, 0, 3:9, 5:7]), expected[0, 1, 3:9, 5:7])
+
+
+def test_a_tiff_without_smaller_copies_has_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", planes(3), metadata={"axes": "CYX"})
+    with open_file(tmp_path / "a.ome.tif") as file:
+        assert file.coarser() == ()

@@ -47,14 +47,25 @@ class TiffPlanes:
         How stored values become intensities.
     path
         The file that errors name: the TIFF, or its companion.
+    level
+        Which size of the image, from the largest, 0.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lengths: tuple[int, ...], photometry: Photometry, path: str) -> None:
+    def __init__(
+        self,
+        tif: tifffile.TiffFile,
+        scene: int,
+        axes: str,
+        lengths: tuple[int, ...],
+        photometry: Photometry,
+        path: str,
+        level: int = 0,
+    ) -> None:
         self.path = path
         self._file = str(tif.filehandle.path)
         self.photometry = photometry
-        series = tif.series[scene]
-        self._tif, self._scene, self._series, self._page = tif, scene, series, series.keyframe
+        series = tif.series[scene].levels[level]
+        self._tif, self._scene, self._level, self._series, self._page = tif, scene, level, series, series.keyframe
         self._lengths = dict(zip(axes, lengths, strict=True))
         self._strides = {axis: math.prod(lengths[i + 1 :]) for i, axis in enumerate(axes)}
         self.axes = axes
@@ -72,7 +83,7 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the path and the series, which are opened again in the other process."""
-        return open_planes, (self.path, self._scene, self.axes)
+        return open_planes, (self.path, self._scene, self.axes, self._level)
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane, as intensities the right way up."""
@@ -224,10 +235,10 @@ def _paste(out: npt.NDArray[Any], pixels: npt.NDArray[Any], where: Any, top: int
     target[:, y0 - top : y1 - top, x0 - left : x1 - left] = piece[:, y0 - row : y1 - row, x0 - column : x1 - column]
 
 
-def open_planes(path: str, scene: int, axes: str) -> TiffPlanes:
+def open_planes(path: str, scene: int, axes: str, level: int = 0) -> TiffPlanes:
     """Return the planes of one series (module-level, so that a pickled array can call it)."""
     with open_tiff_file(path) as (tif, _):
-        return planes_of(tif, scene, path, axes)
+        return planes_of(tif, scene, path, axes, level)
 
 
 @contextlib.contextmanager
@@ -308,7 +319,7 @@ def _check_signature(path: str, file: Any) -> None:
         raise ReadError(path, f"it is called a TIFF but is {words}; {remedy or 'check its name and where it came from'}")
 
 
-def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = None) -> TiffPlanes:
+def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = None, level: int = 0) -> TiffPlanes:
     """Return the planes of one series of an open file.
 
     Parameters
@@ -317,13 +328,15 @@ def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = 
         The file that errors name.
     axes
         Letters of the leading axes, which count pages, out of T, C and Z; those of the file where None.
+    level
+        Which size of the image, from the largest, 0.
 
     Raises
     ------
     ReadError
         If its pixels are of a kind that can't be read, or its description contradicts its pages.
     """
-    series = tif.series[scene]
+    series = tif.series[scene].levels[level]
     page = series.keyframe
     if page.dtype is None or not series.shape or 0 in series.shape:
         raise ReadError(path, f"its pixels ({page.bitspersample} bits, sample format {page.sampleformat}) are of a kind that can't be read")
@@ -336,7 +349,13 @@ def planes_of(tif: tifffile.TiffFile, scene: int, path: str, axes: str | None = 
         )
     lead = tuple(series.shape[:-depth])
     axes = axes or name_axes(series.axes[:-depth], lead, path)
-    return TiffPlanes(tif, scene, axes, lead, photometry_of(page, is_plain(tif), path), path)
+    return TiffPlanes(tif, scene, axes, lead, photometry_of(page, is_plain(tif), path), path, level)
+
+
+def has_copies(tif: tifffile.TiffFile, scene: int) -> bool:
+    """Return whether a series has smaller copies that can be read (those decoded by libtiff can't, which finds pages by their number)."""
+    levels = tif.series[scene].levels
+    return len(levels) > 1 and all(level.keyframe.compression not in _LIBTIFF for level in levels)
 
 
 def is_plain(tif: tifffile.TiffFile) -> bool:

@@ -14,9 +14,9 @@ from napari_virtual_paint.reading.axes import LETTERS, agree, likely, named
 from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.ome_xml import ImageMetadata, parse_ome
 from napari_virtual_paint.reading.tiff.photometry import channel_names
-from napari_virtual_paint.reading.tiff.planes import TiffPlanes, is_plain, open_tiff_file, planes_of
+from napari_virtual_paint.reading.tiff.planes import TiffPlanes, has_copies, is_plain, open_tiff_file, planes_of
 from napari_virtual_paint.reading.tiff.vendor_metadata import imagej_metadata, lsm_metadata, micromanager_metadata
-from napari_virtual_paint.stack import AXES, PixelSize, Stack
+from napari_virtual_paint.stack import AXES, Array, PixelSize, Stack
 
 
 class TiffImages:
@@ -55,6 +55,19 @@ class TiffImages:
         if len(axes) == len(stored) and axes[lead:] == stored[lead:] and set(axes[:lead]) <= set("TCZ"):
             return replace(self._stack(planes_of(self._tif, index, self._path, axes[:lead]), series, index), notes=stack.notes)
         return named(stack, _as_stored(stack.data, stored, planes.samples), axes)
+
+    def coarser(self, index: int) -> tuple[Array, ...]:
+        """Return the smaller copies of a series that its pyramid holds, TCZYX, the largest first; none where its axes are not certain."""
+        series = self._tif.series[index]
+        if not has_copies(self._tif, index):
+            return ()
+        whole = planes_of(self._tif, index, self._path)
+        stored = whole.axes + series.keyframe.axes
+        if (_stated_axes(self._tif, series) or stored) != stored:
+            return ()
+        found = [planes_of(self._tif, index, self._path, whole.axes, level) for level in range(1, len(series.levels))]
+        alike = all(level.shape[:3] == whole.shape[:3] and level.dtype == whole.dtype for level in found)
+        return tuple(map(lazy_array, found)) if alike else ()
 
     def _stack(self, planes: TiffPlanes, series: Any, index: int) -> Stack:
         """Return a series with its metadata."""
