@@ -13,6 +13,7 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
 
 from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
@@ -182,6 +183,7 @@ def test_it_opens_on_the_cell_nearest_the_mean_and_paints_it(dock, package):
 
 
 def test_dragging_repaints_with_the_newest_vector(dock, qtbot):
+    dock.choose(follow=False)
     drawn = []
     dock.view.picture.drawn.connect(drawn.append)
     low, high = (dock.opened.scales.value(0, share) for share in (0.2, 0.8))
@@ -250,6 +252,7 @@ def test_undo_takes_a_whole_drag_back_and_redo_does_it_again(dock, qtbot):
 
 
 def test_double_click_resets_one_and_the_button_all(dock):
+    dock.choose(follow=False)
     base = dock.editor.vector.base
     dock.shaping.set_feature(AREA, 5.0)
     dock.shaping.set_feature(NAMES[4], 7.0)
@@ -280,8 +283,8 @@ def test_a_number_is_typed_into_its_field(dock, qtbot):
 
 
 def test_following_moves_the_others_to_their_conditional_mean(dock):
-    dock.view.follow.setChecked(True)
-    assert dock.value().follow
+    assert dock.value().follow, "by default"
+    assert dock.view.follow.isChecked()
     target = float(dock.opened.population.percentile(AREA, 95))
     dock.shaping.set_feature(AREA, target)
     expected = dock.opened.population.conditional(dock.editor.vector.base, {AREA: target})
@@ -293,6 +296,33 @@ def test_following_moves_the_others_to_their_conditional_mean(dock):
     kept = dock.editor.vector.values.copy()
     dock.shaping.set_feature(NAMES[2], 9.0)
     assert np.array_equal(np.delete(dock.editor.vector.values, 2), np.delete(kept, 2))
+
+
+def test_the_meter_turns_amber_where_the_picture_does_not_obey(dock, qtbot, monkeypatch):
+    drawn = {"share": 0.3}
+    start = dock.editor.vector.base.copy()
+
+    def measured(opened, crop, position=-1):
+        return (start + 2.0 + drawn["share"] * (dock.editor.vector.values - start)).astype(np.float32)  # with an offset of its own
+
+    monkeypatch.setattr(jobs, "measured", measured)
+    dock.shaping.set_feature(AREA, float(start[0]) + 1)
+    dock.editor.reset_all()  # the unchanged picture is measured
+    rest(qtbot, dock)
+    assert np.isnan(dock.view.meter.gain)
+    assert dock.view.meter.level == "real"
+    dock.shaping.set_feature(AREA, float(start[0] + dock.opened.population.spread[0]))
+    rest(qtbot, dock)
+    assert dock.view.meter.gain == pytest.approx(0.3, abs=0.01)
+    assert dock.view.meter.level == "rare", "amber"
+    assert dock.view.meter.words == "Like real cells; drawn: 30 % of the change"
+    drawn["share"] = 0.9
+    dock.shaping.set_feature(AREA, float(start[0] + 1.2 * dock.opened.population.spread[0]))
+    assert np.isnan(dock.view.meter.gain), "not known for the new picture"
+    rest(qtbot, dock)
+    assert dock.view.meter.gain == pytest.approx(0.9, abs=0.01)
+    assert dock.view.meter.level == "real"
+    assert dock.view.meter.words == "Like real cells"
 
 
 def test_the_meter_goes_amber_then_red(dock, qtbot):
@@ -335,6 +365,7 @@ def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
 
 
 def test_search_and_only_what_was_moved(dock):
+    dock.choose(follow=False)
     assert dock.view.sliders.search("nuclei eccentricity") == 1
     assert dock.view.sliders.search("texture ER 00") == sum("Texture" in n and "_ER_" in n and "_00_" in n for n in NAMES)
     assert dock.view.sliders.search("") == len(NAMES)
@@ -459,12 +490,16 @@ def test_a_walk_becomes_layers_with_a_slider_and_the_score_in_words(dock, qtbot)
     assert not viewer.canvas.overlays["text"].visible
 
 
-def test_walks_and_galleries_are_written(dock, qtbot, tmp_path):
+def test_walks_and_galleries_are_written(dock, qtbot, tmp_path, monkeypatch):
     dock.walks.make(WalkPlan(0, ("Metadata_Treatment", "drug"), "line", frames=3))
     qtbot.waitUntil(lambda: dock.view.walk.walked is not None, timeout=PATIENCE)
     dock.walks.save(tmp_path / "walk.gif")
     dock.shaping.set_feature(AREA, 5.0)
-    dock.save_gallery(tmp_path / "gallery.png")
+    dock.show_gallery()
+    qtbot.waitUntil(lambda: dock.gallery_dialog is not None and dock.gallery_dialog.isVisible(), timeout=PATIENCE)
+    assert not dock.gallery_dialog.picture.pixmap().isNull()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *args: (str(tmp_path / "gallery.png"), ""))
+    dock.gallery_dialog.save.click()
     qtbot.waitUntil(lambda: (tmp_path / "walk.gif").exists() and (tmp_path / "gallery.png").exists(), timeout=PATIENCE)
     dock.walks.save(tmp_path / "walk.xyz")
     rest(qtbot, dock)
@@ -661,7 +696,7 @@ def test_crops_are_brought_to_the_models_pixel_size(open_dock, qtbot):
     assert (crop[0, 10:22, 10:22] > 500).sum() == pytest.approx(own / 4, rel=0.4), "half the side: the model's pixels are twice as wide"
 
 
-def test_a_table_that_does_not_fit_is_told_and_the_old_one_stays(dock, qtbot, tmp_path):
+def test_a_table_that_does_not_fit_is_named_and_the_old_one_stays(dock, qtbot, tmp_path):
     import pandas as pd
 
     pd.DataFrame({"Metadata_Well": ["A"] * 5, AREA: np.arange(5.0)}).to_parquet(tmp_path / "few.parquet")
@@ -671,15 +706,20 @@ def test_a_table_that_does_not_fit_is_told_and_the_old_one_stays(dock, qtbot, tm
     assert any("few.parquet: has 1 of the model's" in message for message in messages())
     assert dock.opened is before
     assert dock.view.tabs.isEnabled()
-    assert dock.view.status.isVisible()
+    assert "few.parquet: has 1 of the model's" in dock.view.status.text()
+    assert NAMES[1] in dock.view.status.text(), "a feature that is missing"
+    assert "cells train" in dock.view.status.text()
+    assert dock.view.table.currentText() == "The model's own cells", "the box names the cells that are shown"
+    assert dock.value().table == ""
+    assert not dock.busy, "nothing is opened again"
 
 
 def test_choice_is_one_value(dock, package):
     assert dock.value() == CellsState(model=str(package))
-    changed = replace(dock.value(), follow=True, difference=True, hidden=("DNA",))
+    changed = replace(dock.value(), follow=False, difference=True, hidden=("DNA",))
     dock.setValue(changed)
     assert dock.value() == changed
-    assert dock.view.follow.isChecked()
+    assert not dock.view.follow.isChecked()
     assert dock.view.shown_channels() == (False, True)
 
 

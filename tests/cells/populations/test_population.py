@@ -228,3 +228,17 @@ def test_the_ends_of_the_scale_of_an_orientation_are_one_place():
     assert found.distance(cell).level == "real"
     across = found.distance(np.array([90.0, 0.0, 1.0, 2.0, 3.0, 2.0, 300.0]))
     assert across.level == "beyond"
+
+
+def test_gain_is_the_share_of_the_change_that_is_measured() -> None:
+    names = ("Nuclei_AreaShape_Area", "Nuclei_Intensity_MeanIntensity_DNA", "Nuclei_AreaShape_Orientation")
+    values = np.column_stack([np.linspace(-1, 1, 21), np.linspace(0, 10, 21), np.linspace(-80, 80, 21)])
+    population = Population(values, names)
+    start, asked = np.array([0, 5, 85], np.float32), np.array([1, 9, -70], np.float32)
+    before, after = np.array([7, 5, 80], np.float32), np.array([7.5, 6, -80], np.float32)
+    assert population.gain(start, asked, before, after, {0}) == pytest.approx(0.5)
+    assert population.gain(start, asked, before, after, {1}) == pytest.approx(0.25)
+    assert population.gain(start, asked, before, after, {2}) == pytest.approx(0.8), "20 of 25 degrees, the shorter way round"
+    assert population.gain(start, asked, before, after, {0, 1, 2}) == pytest.approx(0.5), "the median"
+    assert np.isnan(population.gain(start, start, before, after, {0})), "no change was asked for"
+    assert np.isnan(population.gain(start, asked, before, np.full(3, np.nan, np.float32), {0, 1})), "nothing could be measured"

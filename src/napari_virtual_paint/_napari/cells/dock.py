@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.cells import layers
 from napari_virtual_paint._napari.cells.feature_vector import VectorEditor
-from napari_virtual_paint._napari.cells.jobs import gallery_features, measured, write_gallery
+from napari_virtual_paint._napari.cells.gallery_dialog import GalleryDialog
+from napari_virtual_paint._napari.cells.jobs import Gallery, draw_gallery, gallery_features, measured, write_gallery
 from napari_virtual_paint._napari.cells.layers import InViewer
 from napari_virtual_paint._napari.cells.map import MapController
 from napari_virtual_paint._napari.cells.panel import CellsPanel
@@ -24,6 +25,7 @@ from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.jobs import failure_sentence
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
@@ -68,7 +70,10 @@ class CellsDock(QWidget):  # type: ignore[misc]
         self._steps = StepQueue()
         self._models: list[tuple[str, str, str]] = []
         self._tables: list[str] = []
+        self._gallery: Gallery | None = None
+        self.gallery_dialog: GalleryDialog | None = None
         self._applied = self.view.value()
+        self.editor.set_follow(self._applied.follow)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.view)
@@ -128,18 +133,30 @@ class CellsDock(QWidget):  # type: ignore[misc]
 
         self._clicking.start_function(measure, title="Measuring the cell that was clicked", done=done, quiet=False)
 
-    def save_gallery(self, path: str | Path) -> None:
-        """Write the gallery of the features selected, moved, or of the usual ones, on the picked cell."""
+    def show_gallery(self) -> None:
+        """Draw the gallery of the features selected, moved, or of the usual ones, on the picked cell, and show it in a window."""
         opened, vector = self.opened, self.editor.vector
         if opened is not None and vector is not None:
-            names = gallery_features(opened, self.view.sliders.selected(), vector.moved)
-            follow = self.editor.follow
+            names, follow = gallery_features(opened, self.view.sliders.selected(), vector.moved), self.editor.follow
             self._drawing.start_function(
-                saving(path, lambda: write_gallery(opened, names, vector.base, follow, Path(path)), opened.choice.table or None),
-                title="Drawing the gallery",
-                done=lambda found: show_info(f"The gallery is in {found}"),
-                quiet=False,
+                lambda: draw_gallery(opened, names, vector.base, follow), title="Drawing the gallery", done=self._gallery_drawn, quiet=False
             )
+
+    def save_gallery(self, path: str | Path) -> None:
+        """Write the gallery that was drawn last."""
+        drawn, opened = self._gallery, self.opened
+        if drawn is not None and opened is not None:
+            self._drawing.start_function(
+                saving(path, lambda: write_gallery(drawn, path), opened.choice.table or None),
+                title="Saving the gallery",
+                done=lambda found: show_info(f"The gallery is in {found}"),
+            )
+
+    def _gallery_drawn(self, drawn: Gallery) -> None:
+        self._gallery = drawn
+        self.gallery_dialog = GalleryDialog(drawn.picture, self)
+        self.gallery_dialog.saved.connect(self.save_gallery)
+        self.gallery_dialog.show()
 
     def send_to_viewer(self) -> None:
         """Add the generated cell to the viewer."""
@@ -166,7 +183,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         view.open_model.clicked.connect(lambda: self._choose_file("model", "Open a cell model", "Cell models (*.zip)"))
         view.open_table.clicked.connect(lambda: self._choose_file("table", "Open a table of cells", TABLES))
         view.send.clicked.connect(self.send_to_viewer)
-        view.gallery.clicked.connect(self._choose_gallery)
+        view.gallery.clicked.connect(lambda _checked: self.show_gallery())
         view.cells.folders.connect(self._choose_images)
         view.cells.picking.connect(self.in_viewer.set_picking)
         view.tabs.currentChanged.connect(self._tab_changed)
@@ -217,9 +234,14 @@ class CellsDock(QWidget):  # type: ignore[misc]
                 lambda: open_cells(state), title="Opening cells", done=self._show, failed=self._not_opened, quiet=False
             )
 
-    def _not_opened(self, _error: BaseException) -> None:
-        self.view.set_status("Choose a model, and cells that have its features.")
+    def _not_opened(self, error: BaseException) -> None:
+        """Say why, and go back to the model and cells that are shown, if there are any: the choice must never name others."""
+        self.view.set_status(failure_sentence("Opening cells", error))
         self.view.set_ready(self.opened is not None)
+        if self.opened is not None:
+            choice = self.opened.choice
+            self._applied = replace(self.value(), model=choice.model, table=choice.table, images=choice.images)
+            self.view.setValue(self._applied)
 
     @timed
     def _show(self, opened: Opened) -> None:
@@ -254,8 +276,3 @@ class CellsDock(QWidget):  # type: ignore[misc]
         folder = QFileDialog.getExistingDirectory(self, "The folder of the table's images", self.value().images)
         if folder:
             self.choose(images=folder)
-
-    def _choose_gallery(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the feature gallery", "gallery.png", "Figures (*.png *.pdf *.svg)")
-        if path:
-            self.save_gallery(path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
 
 Floats = npt.NDArray[np.float32]
+SCREEN_DPI = 100
 PAUSE = 700  # milliseconds without a change before the picture is measured
 USUAL = (
     "Nuclei_AreaShape_Area",
@@ -155,10 +158,18 @@ class Measurer(QObject):  # type: ignore[misc]
         self.on = False
 
 
-def write_gallery(opened: Opened, features: list[str], base: Floats, follow: bool, path: Path) -> Path:
-    """Draw the gallery of some features and write it (on a worker)."""
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """A drawn gallery."""
+
+    figure: Any  # of matplotlib
+    picture: bytes  # the figure as PNG, for the screen
+
+
+def draw_gallery(opened: Opened, features: list[str], base: Floats, follow: bool) -> Gallery:
+    """Draw the gallery of some features (on a worker)."""
     from napari_virtual_paint.cells.cp2image.model import generate
-    from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
+    from napari_virtual_paint.cells.populations.gallery import gallery
 
     figure = gallery(
         lambda vectors: generate(opened.model, vectors),
@@ -170,7 +181,16 @@ def write_gallery(opened: Opened, features: list[str], base: Floats, follow: boo
         follow=follow,
         title=f"{opened.model.name}: features at percentiles of {len(opened.population):,} cells",
     )
-    return save_gallery(figure, path, overwrite=True)  # confirmed in the file dialog
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=SCREEN_DPI, facecolor="white")
+    return Gallery(figure, picture.getvalue())
+
+
+def write_gallery(gallery: Gallery, path: str | Path) -> Path:
+    """Write a gallery (on a worker)."""
+    from napari_virtual_paint.cells.populations.gallery import save_gallery
+
+    return save_gallery(gallery.figure, path, overwrite=True)  # confirmed in the file dialog
 
 
 def gallery_features(opened: Opened, selected: Sequence[int], moved: Mapping[int, float]) -> list[str]:

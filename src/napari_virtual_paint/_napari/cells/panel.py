@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from napari_virtual_paint._napari.cells.walk import WalkPanel
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.form_binding import KEEP, Binding, BoundForm
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import button_grid, combo, fill_scrolled, footer, form_rows, push_button, row
+from napari_virtual_paint._napari.shared.widgets import button_grid, combo, fill_scrolled, footer, form_rows, legible, push_button, row
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance, Level
@@ -37,6 +38,7 @@ COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255
 LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
 GAUGES = ("Mahalanobis", "Neighbour")
 GAP = 8  # pixels between the two gauges
+OBEYS = 0.5  # share of the change asked for below which a picture does not obey: the meter turns amber
 TYPING = 150  # milliseconds after the last letter before features are searched
 KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}  # shortcuts while the dock has the focus
 
@@ -48,25 +50,44 @@ class Meter(QWidget):  # type: ignore[misc]
     ----------
     distance
         The distance shown; None shows empty gauges.
+    gain
+        Share of the change asked for that is measured in the picture; NaN while it is not known.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.distance: Distance | None = None
+        self.gain = math.nan
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Distance from real cells")
         self.show_distance(None)
 
     @property
     def level(self) -> Level | None:
-        """The level that the colour shows."""
-        return None if self.distance is None else self.distance.level
+        """The level that the colour shows: a cell like real ones is at best rare (amber) where its picture does not obey."""
+        if self.distance is None:
+            return None
+        return "rare" if self.distance.level == "real" and self.gain < OBEYS else self.distance.level
+
+    @property
+    def words(self) -> str:
+        """The line below the gauges."""
+        if self.distance is None:
+            return ""
+        words = LEVELS[self.distance.level].capitalize()
+        return f"{words}; drawn: {max(0.0, 100 * self.gain):.0f} % of the change" if self.gain < OBEYS else words
 
     @timed
     def show_distance(self, distance: Distance | None) -> None:
         """Show a distance."""
         self.distance = distance
-        self.setToolTip(_tip(distance))
+        self.setToolTip(_tip(distance, self.gain))
+        self.update()
+
+    def show_gain(self, gain: float) -> None:
+        """Show how much of the change asked for the picture shows; NaN while it is not known."""
+        self.gain = gain
+        self.setToolTip(_tip(self.distance, gain))
         self.update()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
@@ -84,7 +105,7 @@ class Meter(QWidget):  # type: ignore[misc]
         height, found = self.fontMetrics().height(), self.distance
         gauge = (self.width() - GAP) / 2
         shares = (0.0, 0.0) if found is None else (found.mahalanobis_percentile, found.neighbour_percentile)
-        colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if found is None else COLOURS[found.level]
+        colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if self.level is None else COLOURS[self.level]
         for place, (name, share) in enumerate(zip(GAUGES, shares, strict=True)):
             left = place * (gauge + GAP)
             painter.setPen(ink)
@@ -96,19 +117,24 @@ class Meter(QWidget):  # type: ignore[misc]
             painter.setBrush(colour)
             painter.drawRoundedRect(QRectF(left, height + 2, max(3.0, gauge * share / 100), 6), 3, 3)
         if found is not None:
-            painter.setPen(colour)
+            painter.setPen(legible(colour, self.palette()))
             below = QRectF(0, height + 10, self.width(), height)
-            painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), LEVELS[found.level].capitalize())
+            words = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
+            painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), words)
         painter.end()
 
 
-def _tip(distance: Distance | None) -> str:
+def _tip(distance: Distance | None, gain: float) -> str:
     if distance is None:
         return "How far the requested cell is from real ones"
+    drawn = (
+        "" if math.isnan(gain) else f"\nThe picture shows {max(0.0, 100 * gain):.0f} % of the change asked for, by what is measured in it."
+    )
     return (
         f"The requested cell is {LEVELS[distance.level]}.\n"
         f"Mahalanobis distance {distance.mahalanobis:.1f} SD: {distance.mahalanobis_percentile:.0f} % of real cells lie nearer the mean.\n"
         f"Nearest real cell {distance.neighbour:.2f} SD a feature: {distance.neighbour_percentile:.0f} % of real cells have a nearer one."
+        f"{drawn}"
     )
 
 
@@ -232,10 +258,10 @@ class CellsPanel(BoundForm[CellsState]):
         search = QHBoxLayout()
         search.addWidget(self.find, 1)
         search.addWidget(self.changed_only)
+        column.addWidget(self.follow)
         column.addLayout(search)
         column.addWidget(self.sliders, 1)
         column.addWidget(self.measured)
-        column.addWidget(self.follow)
         return page
 
     def _add_shortcuts(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,6 +53,7 @@ class ShapingController(QObject):  # type: ignore[misc]
         self._finding_mean, self._reading_crop = LatestJob(self), LatestJob(self)
         self._files: ImageFiles | None = None
         self._reals: dict[int, tuple[Floats | None, str]] = {}  # crop and caption of each real cell shown so far
+        self._measured_base: tuple[int, Floats] | None = None  # the picked cell, and what was measured in its unchanged picture
         self._steps = StepQueue()
         self._stale = -1
         self._late = Debounced(LATE, self._refresh, self)
@@ -66,7 +68,7 @@ class ShapingController(QObject):  # type: ignore[misc]
         """Show another model and other cells, beginning with the one nearest the mean."""
         from napari_virtual_paint.cells.cp2image.model import generate_scaled
 
-        self.opened, self._reals, self.cell = opened, {}, -1
+        self.opened, self._reals, self.cell, self._measured_base = opened, {}, -1, None
         self.look_in(opened.choice.images)
         model, population = opened.model, opened.population
         self.generator.open(lambda vectors: generate_scaled(model, vectors), population.distance)
@@ -161,6 +163,7 @@ class ShapingController(QObject):  # type: ignore[misc]
         if facts.measured is not None:
             facts.measured, index = None, -1
             self.view.measured.setText("")
+            self.view.meter.show_gain(math.nan)
         self._refresh_soon(index)
         self.view.reset.setEnabled(vector.changed)
         if vector.cell != self.cell:
@@ -199,8 +202,20 @@ class ShapingController(QObject):  # type: ignore[misc]
     def _measured(self, version: int, values: Floats) -> None:
         if version == self.editor.version and self.facts is not None and self.opened is not None:
             self.facts.measured = values
+            self._show_gain(values)
             self.view.measured.setText(summary(self.opened, self.facts.values, values, self.facts.moved))
             self.view.sliders.refresh()
+
+    def _show_gain(self, values: Floats) -> None:
+        """Show how much of the change the picture shows, against the unchanged picture where that was measured, else the picked cell."""
+        vector, opened = self.editor.vector, self.opened
+        if vector is None or opened is None:
+            return
+        if not vector.changed:
+            self._measured_base = (vector.cell, values)
+        cell, before = self._measured_base or (vector.cell, vector.base)
+        before = before if cell == vector.cell else vector.base
+        self.view.meter.show_gain(opened.population.gain(vector.base, vector.values, before, values, vector.moved))
 
     def _typed(self, index: int, value: float) -> None:
         self.editor.begin()

@@ -15,6 +15,7 @@ from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPixmap, 
 from qtpy.QtWidgets import QStyle, QStyleOptionViewItem
 
 from napari_virtual_paint._napari.cells.state import BINS, Scales
+from napari_virtual_paint._napari.shared.widgets import legible
 
 HEIGHT, BRANCH = 46, 22  # heights of the rows of a feature and of a branch, in pixels
 FIELD = 86  # width of the number with its unit, in pixels
@@ -65,7 +66,7 @@ def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, 
     painter.drawPixmap(option.rect.topLeft(), _static_part(painter, option, facts, index, name, taken))
     ink = option.palette.color(QPalette.ColorRole.Text)
     painter.setFont(font)
-    _numbers(painter, option.rect, facts, index, measured, ink)
+    _numbers(painter, option, facts, index, measured)
     _handles(painter, track_rect(option.rect), facts, index, ink)
 
 
@@ -115,13 +116,14 @@ def _line(rect: QRect) -> QRect:
     return QRect(rect.left() + 5, rect.top() + 1, rect.width() - FIELD - 10, LINE)
 
 
-def _numbers(painter: QPainter, rect: QRect, facts: RowFacts, index: int, measured: str, ink: QColor) -> None:
+def _numbers(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, index: int, measured: str) -> None:
     """Draw the measured value, the number and the unit."""
+    rect, palette = option.rect, option.palette
     right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
     if measured:
-        painter.setPen(MEASURED)
+        painter.setPen(legible(MEASURED, palette))
         painter.drawText(_line(rect), right, measured)
-    painter.setPen(HANDLE if index in facts.moved else ink)
+    painter.setPen(legible(HANDLE, palette) if index in facts.moved else palette.color(QPalette.ColorRole.Text))
     unit, shown = facts.units[index], number(float(facts.values[index]))
     painter.drawText(number_rect(rect).adjusted(3, 0, -4, 0), right, f"{shown} {unit}".strip())
 

@@ -28,7 +28,7 @@ class CellsState:
     model: str = ""  # id of a listed cell model, or the path of a package
     table: str = ""  # path of a table of cells; empty for the cells in the model's own package
     images: str = ""  # another folder with the table's images
-    follow: bool = False  # whether correlated features follow the one that is moved
+    follow: bool = True  # whether correlated features follow the one that is moved
     difference: bool = False  # whether generated minus real is shown
     hidden: tuple[str, ...] = ()  # channels that are switched off
 

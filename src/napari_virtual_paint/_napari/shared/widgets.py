@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QFont, QKeySequence, QShortcut
+from qtpy.QtGui import QColor, QFont, QKeySequence, QPalette, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -33,6 +33,11 @@ BODY = 120  # pixels of a dock's body that stay in view above its footer, at lea
 def fill_height(dock: QWidget) -> None:
     """Let a dock take all the height that it gets; below one that does not want to grow, napari adds empty space."""
     dock.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+
+def legible(color: QColor, palette: QPalette) -> QColor:
+    """Return a bright color, darkened where text in it stands on a light ground."""
+    return color.darker(165) if palette.color(QPalette.ColorRole.Window).lightness() > 128 else color
 
 
 def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:

@@ -113,7 +113,8 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
     if len(there) < len(features) / 2:
         raise InputError(
             f"{name}: has {len(there)} of the model's {len(features)} features (missing: {', '.join(missing[:3])} …); "
-            "measure the cells with 'virtual-paint cells measure', or choose the model that was trained on this table."
+            "measure the cells with 'virtual-paint cells measure', choose the model that was trained on such a table, "
+            "or train one with 'virtual-paint cells train'."
         )
     rows = np.arange(len(table))
     if len(rows) > most:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -24,6 +24,7 @@ CLIP = 10.0  # clipping limit in robust standard deviations: one outlying featur
 MOST = 2000  # most cells used for the covariance and the neighbors; more hardly change either
 RARE, BEYOND = 95.0, 99.5
 """Percentiles of the real cells' own distances above which a vector counts as rare (amber) and as beyond the real cells (red)."""
+LEAST = 0.25  # robust standard deviations: a smaller change is lost in what the generated picture varies by
 SAME = 1e-5  # distance (in robust standard deviations) to a real cell below which a vector counts as that cell
 
 
@@ -134,6 +135,31 @@ class Population:
         """Return vectors (..., p) in robust standard deviations from the median; NaN and constant features become 0."""
         z = (np.asarray(values, np.float64) - self.centre) / np.where(self.spread > 0, self.spread, np.inf)
         return np.asarray(np.clip(np.nan_to_num(z, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP))
+
+    def gain(
+        self, start: Floats, asked: Floats, measured_start: Floats, measured: Floats, moved: Collection[int], least: float = LEAST
+    ) -> float:
+        """Return how much of the change asked of a cell its generated picture shows: 1 all of it, 0 nothing.
+
+        Parameters
+        ----------
+        start, asked
+            (p,), the cell that the change began with, and the one asked for.
+        measured_start, measured
+            (p,), the features measured in the generated pictures of the two; NaN where one can't be measured.
+        moved
+            Columns of the features whose change is judged.
+        least
+            Smallest change, in robust standard deviations, that is judged.
+
+        Returns
+        -------
+        The median over these features of measured change / asked change; NaN where there is none to judge by.
+        """
+        change, seen = self.points.difference(start, asked), self.points.difference(measured_start, measured)
+        columns = np.array(sorted(moved), np.intp)
+        columns = columns[np.isfinite(seen[columns]) & (np.abs(change[columns]) > least * self.spread[columns])]
+        return float(np.median(seen[columns] / change[columns])) if len(columns) else float("nan")
 
     def conditional(self, vector: npt.ArrayLike, moved: Mapping[str, float] | Mapping[int, float]) -> Floats:
         """Move some features of a cell and let the others follow to where they are expected.
