@@ -1,14 +1,12 @@
-"""Which device paints, how much memory it has free, and how fast it is. Asked for, never guessed."""
+"""Which device paints, and how much memory it has free. Asked for, never guessed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import platform
 import re
 import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime import garbage
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -162,22 +160,3 @@ def peak_memory_mb(kind: str) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-@functools.cache
-def throughput(kind: str, precision: str = "float32") -> float:
-    """Return multiply-accumulates a second of a 3x3 convolution, measured once a process in some 0.1 s."""
-    import torch
-
-    dtype: torch.dtype = getattr(torch, precision)
-    with torch.inference_mode():
-        x = torch.rand(1, 64, 128, 128, device=kind, dtype=dtype).to(memory_format=torch.channels_last)
-        conv = torch.nn.Conv2d(64, 64, 3, padding=1).to(kind, dtype)
-        conv(x)
-        synchronize(kind)
-        start, runs = time.perf_counter(), 0
-        while runs < 3 or time.perf_counter() - start < 0.05:
-            conv(x)
-            synchronize(kind)
-            runs += 1
-        return runs * 64 * 64 * 9 * 128 * 128 / (time.perf_counter() - start)

@@ -19,19 +19,21 @@ from napari_virtual_paint.painting.exact.receptive_field import plan_field, prob
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
+from napari_virtual_paint.painting.speed import measured
 from napari_virtual_paint.painting.tta import TTA
 from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
 BEYOND = 2.0  # times all memory of the device that a field may be estimated to need
+UNKNOWN = 1e3  # multiply-accumulates a pixel that are counted for networks of unknown structure; only ratios matter
 PATCHES = 4.0  # predictions of each pixel by overlapping patches
 
 
 def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
     """Estimate memory and run time, and list warnings.
 
-    Loads the networks, and measures the device's speed the first time (0.1 s): call it in a worker.
+    Loads the networks, and measures how fast they are the first time (some tenths of a second): call it in a worker.
 
     Parameters
     ----------
@@ -47,8 +49,8 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
     models = as_model_set(model)
     found = matches(models, stack, settings)
     chosen = devices.resolve(settings.device)
-    memory, macs, disk = _all_needs(models, found, stack, settings, chosen)
-    seconds = macs / devices.throughput(chosen.kind, settings.precision) * (1.0 if settings.blend == "exact" else PATCHES)
+    memory, disk = _all_needs(models, found, stack, settings, chosen)
+    seconds = sum(_seconds(member.model, stack, each, settings, chosen) for member, each in zip(models.members, found, strict=True))
     warnings = list(dict.fromkeys(note for each in found for note in each.notes))
     if memory > chosen.free_memory:
         warnings.append(
@@ -62,22 +64,33 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
 
 
 def memory_needed(model: Model | ModelSet, stack: Stack, settings: PaintSettings) -> int:
-    """Return the bytes of memory as in `estimate`, without measuring the device's speed."""
+    """Return the bytes of memory as in `estimate`, without measuring the networks' speed."""
     models = as_model_set(model)
     return _all_needs(models, matches(models, stack, settings), stack, settings, devices.resolve(settings.device))[0]
 
 
-def _all_needs(
-    models: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device
-) -> tuple[int, float, int]:
-    """Return bytes of memory, multiply-accumulates and bytes on disk of a painting."""
-    memory, macs = 0, 0.0
-    for member, each in zip(models.members, found, strict=True):
-        needed, work = _needs(member.model, stack, each, settings, chosen)
-        memory = max(memory, needed)
-        macs += work * len(TTA[settings.tta].transforms) * len(network_input.places(stack, each))
+def _all_needs(models: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device) -> tuple[int, int]:
+    """Return bytes of memory and bytes on disk of a painting."""
+    memory = max(_needs(member.model, stack, each, settings, chosen)[0] for member, each in zip(models.members, found, strict=True))
     stains, disk = _stains(models, found, stack, settings)
-    return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
+    return memory + (stains if chosen.kind == "cpu" else 0), disk
+
+
+def _seconds(model: Model, stack: Stack, found: Match, settings: PaintSettings, chosen: devices.Device) -> float:
+    """Return the seconds in which a model paints an image: its work, at the speed of a small field."""
+    sides, seconds = measured(model, chosen.kind, settings)
+    work = _needs(model, stack, found, settings, chosen)[1] * len(network_input.places(stack, found)) * len(TTA[settings.tta].transforms)
+    return seconds * work / _work(model, sides, settings) * (1.0 if settings.blend == "exact" else PATCHES)
+
+
+def _work(model: Model, sides: tuple[int, ...], settings: PaintSettings) -> float:
+    """Return the multiply-accumulates of one pass over a padded field of these sides ([Z,] Y, X), as `_needs` counts them."""
+    info, network = model.info, model.network
+    if isinstance(network, EncoderDecoder):
+        return probe(network, len(info.channels)).macs * prod(sides)
+    if isinstance(network, StagedNetwork) and settings.blend == "exact":
+        return _staged_needs(info, network, sides)[1]
+    return UNKNOWN * prod(sides)
 
 
 def check_fits(model: Model, found: Match, stack: Stack, settings: PaintSettings) -> None:
@@ -128,7 +141,7 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
     if isinstance(network, StagedNetwork) and settings.blend == "exact":
         return _staged_needs(info, network, shape)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    return weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
+    return weights + 256 * 4 * prod(shape), UNKNOWN * prod(shape)
 
 
 def _stains(models: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:

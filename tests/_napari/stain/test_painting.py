@@ -12,14 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from qtpy.QtCore import Qt
 
 from napari_virtual_paint import painting
+from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.redraw import RedrawPace, redraw_pace
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.painting import done_sentence
+from napari_virtual_paint._napari.stain.saving import stack_to_save, stain_layers
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting.results import PaintReport
+from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
@@ -114,10 +120,10 @@ def test_new_pixels_are_painted(dock: StainDock, qtbot: Any) -> None:
 )
 def test_moved_layers_are_painted_where_they_are_now(dock: StainDock, qtbot: Any, name: str, value: Any) -> None:
     inputs = list(dock.viewer.layers)
+    dock.paint()
+    finish(qtbot, dock)
     for layer in inputs:
         setattr(layer, name, value)
-    dock.preview()
-    finish(qtbot, dock)
     dock.paint()
     finish(qtbot, dock)
     for layer in stains_of(dock.viewer):
@@ -261,3 +267,112 @@ def test_failures_end_with_a_sentence(
     finish(qtbot, dock)
     assert status(dock) == sentence
     assert not stains_of(dock.viewer)
+
+
+def test_a_preview_paints_all_that_is_in_view(dock: StainDock, qtbot: Any) -> None:
+    dock.viewer.reset_view()
+    dock.preview()
+    finish(qtbot, dock)
+    truth = expected(planes())
+    for layer, stain in zip(stains_of(dock.viewer, "preview"), truth[0, :, 0], strict=True):
+        np.testing.assert_allclose(layer.data, stain, atol=1e-5)
+
+
+def test_there_is_no_preview_in_3d(dock: StainDock, qtbot: Any) -> None:
+    sentence = "Preview is off in 3D; switch the view to 2D for it."
+    dock.viewer.dims.ndisplay = 3
+    assert not dock.panel.button_preview.isEnabled()
+    assert dock.panel.button_paint.isEnabled()
+    assert dock.panel.button_preview.toolTip() == sentence
+    assert status(dock) == sentence
+    dock.viewer.dims.ndisplay = 2
+    assert dock.panel.button_preview.isEnabled()
+    assert dock.panel.button_preview.toolTip().startswith("Paint all that is in view")
+    assert status(dock) == ""
+
+
+def test_a_status_line_goes_with_its_image(dock: StainDock, qtbot: Any) -> None:
+    dock.paint()
+    finish(qtbot, dock)
+    dock.viewer.layers[0].name = "renamed"
+    qtbot.wait(1)
+    assert status(dock).startswith("Done in ")
+    dock.form.layers.item(0).setCheckState(Qt.CheckState.Checked)
+    assert status(dock) == ""
+
+
+def test_the_canvas_is_drawn_no_more_often_than_it_can_be(make_napari_viewer: Any) -> None:
+    pace = RedrawPace(make_napari_viewer())
+    pace.cost, pace._ended = 0.0, time.perf_counter()
+    assert pace.ready()
+    pace.cost = 100.0  # a fifth of the time: next after 400 s
+    assert pace.slow
+    assert not pace.ready()
+    pace._ended = time.perf_counter() - 390
+    assert not pace.ready()
+    pace._ended = time.perf_counter() - 401
+    assert pace.ready()
+
+
+def test_drawing_is_measured(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer(show=True)
+    pace = redraw_pace(viewer)
+    assert redraw_pace(viewer) is pace
+    viewer.add_image(planes()[0])
+    qtbot.waitUntil(lambda: pace.cost > 0, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("name", ["mine.ome.tif", "mine.ome.zarr"])
+def test_stains_are_saved_with_pixel_size_and_provenance(make_napari_viewer: Any, qtbot: Any, tmp_path: Path, name: str) -> None:
+    viewer = make_napari_viewer()
+    for data, channel in zip(planes(), CHANNELS, strict=True):
+        viewer.add_image(data, name=channel, scale=(0.65, 0.65), units=("um", "um"))
+    dock = StainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    assert not dock.panel.button_save.isEnabled()
+    dock.paint()
+    finish(qtbot, dock)
+    qtbot.waitUntil(dock.panel.button_save.isEnabled, timeout=PATIENCE)
+    dock.save_stains(tmp_path / name)
+    qtbot.waitUntil(lambda: "to " in status(dock), timeout=PATIENCE)
+    assert status(dock) == f"Saved 5 stains to {tmp_path / name}."
+    saved = read(tmp_path / name)
+    assert saved.channels == STAINS
+    assert (saved.pixel_size.y, saved.pixel_size.x) == (0.65, 0.65)
+    assert saved.provenance["model"] == "small"
+    np.testing.assert_array_equal(saved.compute().data[0, :, 0], [layer.data for layer in stains_of(viewer)])
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
+
+
+def test_saving_over_an_open_image_is_refused(dock: StainDock, qtbot: Any, tmp_path: Path) -> None:
+    source = tmp_path / "input.tif"
+    tifffile.imwrite(source, planes()[0])
+    dock.viewer.open(str(source), plugin="napari-virtual-paint")
+    dock.choose(layers=CHANNELS)
+    dock.paint()
+    finish(qtbot, dock)
+    before = source.read_bytes()
+    qtbot.waitUntil(dock.panel.button_save.isEnabled, timeout=PATIENCE)
+    dock.save_stains(source)
+    qtbot.waitUntil(lambda: "input.tif" in status(dock) and not dock._saving.running, timeout=PATIENCE)
+    assert not status(dock).startswith("Saved")
+    assert source.read_bytes() == before
+
+
+@pytest.mark.usefixtures("two_models")
+def test_the_chosen_models_stains_are_saved_and_those_of_all_where_it_has_none(dock: StainDock, qtbot: Any) -> None:
+    for model in ("small", "other"):
+        dock.choose(model=model)
+        dock.paint()
+        finish(qtbot, dock)
+    mine = stain_layers(dock.viewer, CHANNELS, "other")
+    assert [our_metadata(layer)["model"] for layer in mine] == ["other"] * 5
+    every = stain_layers(dock.viewer, CHANNELS, "another")
+    assert len(every) == 10
+    stack = stack_to_save(every)
+    assert stack.channels == tuple(layer.name for layer in every)
+    assert len(set(stack.channels)) == 10
+    assert stack.provenance["model"] == "small + other"
+    assert [each["model"] for each in stack.provenance["members"]] == ["small", "other"]
+    assert stack.provenance["members"][1]["stains"] == [f"{stain} (predicted, other)" for stain in STAINS]
+    assert stain_layers(dock.viewer, CHANNELS[:2], "other") == []

@@ -18,12 +18,14 @@ from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
+from napari_virtual_paint._napari.shared.jobs import failure_sentence
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.layers import stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
-from napari_virtual_paint._napari.shared.progress import set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
+from napari_virtual_paint._napari.stain import saving
 from napari_virtual_paint._napari.stain.domain_checks import DomainChecks, Question, QuestionKey, question_key
 from napari_virtual_paint._napari.stain.form import StainForm
 from napari_virtual_paint._napari.stain.matching import (
@@ -42,7 +44,7 @@ from napari_virtual_paint._napari.stain.matching import (
     unstained,
 )
 from napari_virtual_paint._napari.stain.painting import Outcome, PaintJob, PaintRequest
-from napari_virtual_paint._napari.stain.panel import StainPanel
+from napari_virtual_paint._napari.stain.panel import NO_PREVIEW, StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
@@ -94,6 +96,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         fill_height(self)
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
+        self._saving = LatestJob(self, one_at_a_time=True)
         self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
         self._added = False
         self._layers_chosen = self._model_chosen = False  # whether the user chose them, and not the dock
@@ -147,10 +150,54 @@ class StainDock(QWidget):  # type: ignore[misc]
             self._start(preview=True)
 
     def cancel(self) -> None:
-        """Stop the painting that runs."""
+        """Stop the painting or the saving that runs."""
         if self.painting is not None:
             self.panel.status.setText("Cancelling…")
             self.painting.cancel()
+        elif self._saving.running:
+            self._saving.cancel()
+
+    def save_stains(self, path: str | Path | None = None) -> None:
+        """Save the stains of the chosen image as one OME-TIFF or OME-Zarr, on a worker; asks for the name where there is none."""
+        layers, kind = self._stain_layers(), ""
+        if not layers or self.painting is not None:
+            return
+        if not path:
+            path, kind = QFileDialog.getSaveFileName(self, "Save the stains", "stains.ome.tif", ";;".join(saving.KINDS))
+        if not path:
+            return
+        target = saving.with_suffix(str(path), kind)
+        try:
+            stack = saving.stack_to_save(layers)
+        except VirtualPaintError as error:
+            self.panel.status.setText(str(error))
+            return
+        title = f"Saving {target.name}"
+        self._saving.start(
+            saving.save(stack, target),
+            title=title,
+            tick=self._saving_progress,
+            done=lambda saved: self._saved(f"Saved {len(layers)} {'stain' if len(layers) == 1 else 'stains'} to {saved}."),
+            failed=lambda error: self._saved(failure_sentence(title, error)),
+            cancelled=lambda: self._saved("Cancelled; nothing was saved."),
+            quiet=False,
+        )
+        set_bar(self.panel.bar, 0, 0)
+        self.panel.status.setText(f"{title}…")
+        self._enable()
+
+    def _saving_progress(self, progress: JobProgress) -> None:
+        if self._saving.running:
+            self.panel.show_progress(progress)
+
+    def _saved(self, sentence: str) -> None:
+        self.panel.status.setText(sentence)
+        self._enable()
+
+    def _stain_layers(self) -> list[Any]:
+        """Return the stains of the chosen image."""
+        models = self.selected.models
+        return saving.stain_layers(self.viewer, self.value().layers, "" if models is None else models.id)
 
     def copy_command(self) -> str:
         """Copy the command line that does the same to the clipboard, and return it."""
@@ -220,10 +267,12 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.panel.button_paint.clicked.connect(self.paint)
         self.panel.button_preview.clicked.connect(self.preview)
         self.panel.button_cancel.clicked.connect(self.cancel)
+        self.panel.button_save.clicked.connect(self.save_stains)
         self.panel.button_copy.clicked.connect(self.copy_command)
         self.panel.button_compare.clicked.connect(lambda _checked: commands.compare())
         self.setAcceptDrops(True)
         follow_layers(self.viewer, self._layers_changed)
+        self.viewer.dims.events.ndisplay.connect(self._view_turned)
 
     def _open_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a model package", "", "Model packages (*.zip *.yaml)")
@@ -269,11 +318,15 @@ class StainDock(QWidget):  # type: ignore[misc]
             kept = better
         if kept != state.layers:
             state = replace(state, layers=kept, channels=None)
+            if added:
+                self.panel.status.clear()  # it was about another image
         self.form.setValue(state)
         self.form.setLayers(names)
         self._refit()
 
     def _edited(self, state: StainState) -> None:
+        if (state.layers, state.keys) != (self._last.layers, self._last.keys):
+            self.panel.status.clear()  # it was about another image or model
         self._note_choices(state)
         preferences.prefer(**{name: field(state, path) for name, path in PREFERENCES.items()})
         self._refit()
@@ -486,8 +539,19 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._enable()
         QTimer.singleShot(0, self._layers_changed)
 
+    def _view_turned(self, _event: Any = None) -> None:
+        """Say that there is no preview in 3D."""
+        if not isalive(self):
+            return
+        self._enable()
+        if self.painting is None and self.viewer.dims.ndisplay == 3:
+            self.panel.status.setText(NO_PREVIEW)
+        elif self.panel.status.text() == NO_PREVIEW:
+            self.panel.status.clear()
+
     def _enable(self) -> None:
         """Enable what can be done now."""
-        busy = self.painting is not None
-        self.panel.set_busy(busy, ready=self.fit.ready and not busy)
+        busy = self.painting is not None or self._saving.running
+        flat = self.viewer.dims.ndisplay == 2
+        self.panel.set_busy(busy, ready=self.fit.ready and not busy, flat=flat, stains=bool(self._stain_layers()))
         self.form.setBusy(busy)

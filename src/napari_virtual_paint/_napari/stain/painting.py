@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +29,8 @@ from napari_virtual_paint._napari.shared.layers import (
     visible_region,
 )
 from napari_virtual_paint._napari.shared.progress import JobProgress
-from napari_virtual_paint._napari.stain.canvas import SMALLEST, STEPS, Canvas, Span
+from napari_virtual_paint._napari.shared.redraw import redraw_pace
+from napari_virtual_paint._napari.stain.canvas import SMALLEST, STEPS, Canvas
 from napari_virtual_paint._napari.stain.covering import HiddenLayers
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.errors import InputError
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 ROLE = "uncertainty"  # role of a layer of SDs in its metadata
 COLORMAP = "inferno"
 CLIP = 99.5  # percentile of the SD that is shown brightest
-PREVIEW_SECONDS = 2.0  # A preview that would take longer is cut to the middle of the view
-SMALLEST_PREVIEW = 128
 
 
 def spread_limits(stack: Stack) -> list[tuple[float, float]]:
@@ -146,6 +145,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._seen = 0
         self._spread_limits: list[tuple[float, float]] = []
         self._steps = StepQueue()
+        self._pace = redraw_pace(viewer)
         self.job: jobs.Job | None = None
         viewer.layers.events.removed.connect(self._layer_removed)
 
@@ -170,7 +170,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         self.job = self._begin(make, f"Painting with {request.models.name}")
 
     def preview(self) -> None:
-        """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
+        """Paint all that is in view into temporary layers, the middle of the view first.
 
         Raises `InputError` if nothing of the image is in view.
         """
@@ -182,16 +182,13 @@ class PaintJob(QObject):  # type: ignore[misc]
         spans = ((region[0].start, region[0].stop), (region[1].start, region[1].stop))
 
         def make() -> Generator[Any, None, Any]:
-            from napari_virtual_paint.painting import estimate, paint
+            from napari_virtual_paint.painting import paint
 
             stack, place = one_field(request, point[0], point[1])
-            once = replace(request.state.painting, region=spans, tta="none")  # the first pass is shown in time, the others refine it
-            seconds = estimate(request.models, stack, once).seconds
-            kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
-            canvas = Canvas(output_shape(stack, request.match, len(request.models.stains)), kept)
+            canvas = Canvas(output_shape(stack, request.match, len(request.models.stains)), spans)
             canvas.clear()
             yield _Started(canvas, stack, place)
-            settings = replace(request.state.painting, region=kept)
+            settings = replace(request.state.painting, region=spans)
             painting = yield from paint(
                 request.models, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(request, point[1])
             )
@@ -256,12 +253,21 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._left = [layer for stain, layer in replaced.items() if stain not in models.stains]
         self._left += previous(self.viewer, self.request, ROLE).values() if again else []
         self._steps.add(partial(remove_previews, self.viewer))
+        shown: list[Callable[[], Any]] = []
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])
             if layer is not None and not lies_alike(layer, data, arguments):
                 self._left.append(layer)
                 layer = None
-            self._steps.add(partial(self._show_one, layer, data, arguments))
+            shown.append(partial(self._show_one, layer, data, arguments))
+        self._add_steps(shown)
+
+    def _add_steps(self, steps: Sequence[Callable[[], Any]]) -> None:
+        """Queue what changes one layer each: in turns, or in one where the canvas is slow to draw, which it is after each turn."""
+        if self._pace.slow:
+            self._steps.add(lambda: [step() for step in steps])
+        else:
+            self._steps.add(*steps)
 
     def _show_one(self, layer: Any, data: Any, arguments: dict[str, Any]) -> None:
         """Add one layer to the viewer, or give that of the last painting the new pixels."""
@@ -318,7 +324,7 @@ class PaintJob(QObject):  # type: ignore[misc]
 
     def _tick(self, progress: JobProgress) -> None:
         """Show what was painted since the last tick, all layers together."""
-        if self.canvas is not None and self.canvas.pieces != self._seen:
+        if self.canvas is not None and self.canvas.pieces != self._seen and self._pace.ready():
             self._seen = self.canvas.pieces
             self._steps.add(self._hide, self._contrast, self._refresh)
         self.progressed.emit(progress)
@@ -386,11 +392,13 @@ class PaintJob(QObject):  # type: ignore[misc]
     def _end(self, outcome: Outcome, metadata: dict[str, Any]) -> None:
         """Write the outcome to the layers' metadata and show their final contrast and thumbnails."""
         limits = self.canvas.limits if self.canvas is not None else []
+        shown: list[Callable[[], Any]] = []
         for layer, ends in zip(self.layers, limits, strict=False):  # some may not have been added
             mean = {} if outcome.painting is None else outcome.painting.report.uncertainty
             spread = {"uncertainty": mean[str(our_metadata(layer).get("channel"))]} if our_metadata(layer).get("channel") in mean else {}
             layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), **metadata, **spread}}
-            self._steps.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+            shown.append(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+        self._add_steps(shown)
         self._steps.add(partial(self._finish, outcome))
 
     def _finish(self, outcome: Outcome) -> None:
@@ -456,6 +464,8 @@ def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
         and layer.data.shape == (data[0] if several else data).shape
         and np.allclose(layer.scale, arguments["scale"])
         and np.allclose(layer.translate, arguments["translate"])
+        and np.allclose(layer.rotate, arguments.get("rotate", np.eye(layer.ndim)))
+        and np.allclose(layer.shear, arguments.get("shear", 0.0))
         and np.allclose(layer.affine.affine_matrix, arguments.get("affine", np.eye(layer.ndim + 1)))
     )
 
@@ -476,13 +486,3 @@ def all_times(request: PaintRequest, z: int) -> Stack:
     stack = request.source.stack
     z = min(z, stack.shape[2] - 1)
     return replace(stack, data=stack.data[:, :, z : z + 1]) if request.flat else stack
-
-
-def middle_of(spans: tuple[Span, Span], factor: float) -> tuple[Span, Span]:
-    """Return the middle of a region, its sides smaller by a factor."""
-    out = []
-    for start, stop in spans:
-        side = min(stop - start, max(SMALLEST_PREVIEW, round((stop - start) * factor)))
-        first = start + (stop - start - side) // 2
-        out.append((first, first + side))
-    return out[0], out[1]

@@ -10,6 +10,8 @@ from napari_virtual_paint._napari.shared.widgets import button, button_grid, fil
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 from napari_virtual_paint.runtime.progress import time_left
 
+PREVIEW = "Paint all that is in view into temporary layers"
+NO_PREVIEW = "Preview is off in 3D; switch the view to 2D for it."
 KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+.", "compare": "Ctrl+Alt+Return"}
 
 
@@ -23,18 +25,34 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.check = self._words("What a painting will need, and what speaks against it")
         self.domain = DomainLine()
         self.button_paint = button("Paint", "Paint the whole image, what is in view first", KEYS["paint"])
-        self.button_preview = button("Preview", "Paint only what is in view, into temporary layers", KEYS["preview"])
+        self.button_preview = button("Preview", PREVIEW, KEYS["preview"])
         self.button_cancel = button("Cancel", "Stop within a second; Advanced says what happens to the layers", KEYS["cancel"])
+        self.button_save = button("Save stains…", "Save the stains of this image as one OME-TIFF or OME-Zarr")
         self.button_copy = button("Copy as command", "Copy the command line that does the same")
         self.button_compare = button("Compare", "Open the Compare dock: score predicted against true stains", KEYS["compare"])
+        self._preview_tip = self.button_preview.toolTip()
         self.bar = QProgressBar()
         self.status = self._words("How far the painting is, and how it ended")
         self._lay_out()
 
-    def set_busy(self, busy: bool, *, ready: bool) -> None:
-        """Show that something is painted, or enable the buttons that begin to if it is ready."""
+    def set_busy(self, busy: bool, *, ready: bool, flat: bool = True, stains: bool = False) -> None:
+        """Show that something is painted, or enable the buttons for which all is there.
+
+        Parameters
+        ----------
+        busy
+            Whether something is painted.
+        ready
+            Whether an image and a model that fit are chosen.
+        flat
+            Whether the view is 2D.
+        stains
+            Whether there are stains to save.
+        """
         self.button_paint.setEnabled(ready)
-        self.button_preview.setEnabled(ready)
+        self.button_preview.setEnabled(ready and flat)
+        self.button_preview.setToolTip(self._preview_tip if flat else NO_PREVIEW)
+        self.button_save.setEnabled(stains and not busy)
         self.button_cancel.setEnabled(busy)
         self.bar.setVisible(busy)
         self.check.setVisible(not busy)
@@ -50,7 +68,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.bar.setTextVisible(True)
         self.bar.setToolTip("How much is painted")
         self.bar.hide()
-        buttons = (self.button_paint, self.button_preview, self.button_cancel, self.button_copy, self.button_compare)
+        buttons = (self.button_paint, self.button_preview, self.button_cancel, self.button_save, self.button_copy, self.button_compare)
         self.footer = footer(self.domain, self.check, self.bar, self.status, self.stains, button_grid(buttons, 3))
         fill_scrolled(self, self.form, self.footer)
 
