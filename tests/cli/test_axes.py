@@ -149,6 +149,12 @@ def test_cells_measure(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert "its array has 3 axes" in capfd.readouterr().err
     assert run(*command, "--axes", "YXC") == 0
     assert json.loads(capfd.readouterr().out)["cells"] == 1
+    again = plain(tmp_path / "b.tif", np.stack([nucleus, nucleus], -1))
+    assert run(*command[:3], again, *command[3:]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["cells"] == 2
+    assert err.count("taken as 2 channels") == 1  # of both images
+    assert f"{image}: The array of 128 x 128 x 2" in err
 
 
 READ_NO_ARRAYS = {

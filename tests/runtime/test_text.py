@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 import napari_virtual_paint
-from napari_virtual_paint.runtime.text import byte_size, counted, duration, elapsed, printable, printable_json, rough_duration
+from napari_virtual_paint.runtime.text import (
+    byte_size,
+    counted,
+    duration,
+    elapsed,
+    notes_of_files,
+    printable,
+    printable_json,
+    rough_duration,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +62,11 @@ def test_no_module_formats_seconds_itself() -> None:
 @pytest.mark.parametrize(("number", "words"), [(0, "0 wells"), (1, "1 well"), (2, "2 wells")])
 def test_one_thing_is_singular(number: int, words: str) -> None:
     assert counted(number, "well") == words
+
+
+def test_each_note_is_said_once_with_a_file() -> None:
+    found = [("a.tif", "No axes."), ("b.tif", "No size."), ("b.tif", "No axes."), ("a.tif", "No axes."), ("c.tif", "No axes.")]
+    assert notes_of_files(found) == ["a.tif and 2 other files: No axes.", "b.tif: No size."]
+    assert notes_of_files(found[:3]) == ["a.tif and 1 other file: No axes.", "b.tif: No size."]
+    assert notes_of_files(found, most=1) == ["a.tif and 2 other files: No axes.", "And 1 further note of files."]
+    assert notes_of_files([]) == []

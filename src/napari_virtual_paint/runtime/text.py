@@ -79,10 +79,10 @@ def notes_of_files(found: Iterable[tuple[str, str]], most: int = 8) -> list[str]
         files.setdefault(note, {})[file] = None
     lines = []
     for note, own in list(files.items())[:most]:
-        others = len(own) - 1
-        lines.append(f"{next(iter(own))}{f' and {others} other file' if others else ''}{'s' * (others > 1)}: {note}")
+        others = f" and {counted(len(own) - 1, 'other file')}" if len(own) > 1 else ""
+        lines.append(f"{next(iter(own))}{others}: {note}")
     left = len(files) - len(lines)
-    return [*lines, f"{left} further notes on files are not shown."] if left else lines
+    return [*lines, f"And {counted(left, 'further note')} of files."] if left else lines
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], lineterminator: str = "\n", *, for_people: bool = False) -> str:
