@@ -12,17 +12,19 @@ import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtGui import QShortcut
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtGui import QFontMetrics, QShortcut
+from qtpy.QtWidgets import QApplication, QRadioButton, QWidget
 
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.form import CompareSettings
 from napari_virtual_paint._napari.compare.panel import KEYS
+from napari_virtual_paint._napari.compare.scores import ScoreRow
+from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.shared.stain_view import KEY as NEXT_STAIN
 from napari_virtual_paint._napari.shared.view_state import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.metrics.pixels import score
+from napari_virtual_paint.metrics.pixels import Scores, score
 
 SHAPE = (96, 128)
 STAINS = ("DNA", "ER", "Mito")
@@ -589,6 +591,55 @@ def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
         assert right <= panel.width()
     header = panel.table.horizontalHeader()
     assert sum(header.sectionSize(i) for i in range(6)) <= panel.table.viewport().width()
+
+
+@pytest.mark.parametrize("width", [290, 800])
+def test_no_number_of_the_table_is_cut(qtbot, width):
+    table = ScoresTable()
+    qtbot.addWidget(table)
+    table.resize(width, 300)
+    table.show()
+    few = ScoreRow("DNA", Scores(0.5, 0.25, 9.5, 1.0, 0.5))
+    table.set_rows([few, few])
+    many = Scores(-0.123456, -0.987654, 123.456, 123456.789, 98765.4321)
+    table.set_rows([ScoreRow("A stain with a name that is long", many, extra={"c_max": 0.98765, "sd": 1234.5}), few])  # other columns
+    table.set_rows([ScoreRow("A stain with a name that is long", many, extra={"c_max": 0.98765, "sd": 123456.5}), few])  # the same
+    model, header = table.model(), table.horizontalHeader()
+    for column in range(1, model.columnCount()):
+        cells = [model.index(row, column) for row in range(model.rowCount())]
+        texts = [(model.headerData(column, Qt.Orientation.Horizontal), header.font())]
+        texts += [(cell.data(), cell.data(Qt.ItemDataRole.FontRole) or table.font()) for cell in cells]
+        for text, font in texts:  # Qt leaves 2 to 3 pixels on each side
+            assert header.sectionSize(column) >= QFontMetrics(font).horizontalAdvance(text) + 4, text
+    whole = header.length() <= table.viewport().width()
+    assert whole == (width == 800), "in a narrow dock the table scrolls"
+    assert table.horizontalScrollBar().maximum() > 0 or whole
+
+
+def test_the_choices_say_what_they_are_of(dock):
+    boxes = [dock.panel.layout_choice, dock.panel.settings._noise]
+    assert [[box.itemText(i) for i in range(2)] for box in boxes] == [
+        ["One panel per layer", "Two panels, overlaid"],
+        ["Noise ceiling: off", "Noise ceiling: noise estimated"],
+    ]
+
+
+def test_in_3d_the_dock_speaks_of_a_volume(viewer, open_dock):
+    truth = field(1, (4, 32, 32))
+    viewer.add_image(truth, name="DNA")
+    viewer.add_image(predict(truth, 0.3), name="DNA (predicted)")
+    dock = open_dock(viewer)
+    viewer.dims.ndisplay = 3
+    assert dock.wait()
+    texts = [button.text() for button in dock.panel.settings.findChildren(QRadioButton)]
+    assert "This volume" in texts
+    assert "This plane" not in texts
+    assert dock.panel._status.text().startswith("This volume, z-scored, 4,096 pixels")
+    assert "slice" not in dock.panel._status.text()
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(score(viewer.layers["DNA (predicted)"].data, truth).pcc)
+    viewer.dims.ndisplay = 2
+    assert dock.wait()
+    assert dock.panel._status.text().startswith("This plane, z-scored, 1,024 pixels")
 
 
 def test_without_pairs_the_dock_says_how_to_begin(viewer, open_dock):

@@ -104,7 +104,7 @@ def test_rounding_in_the_last_digit_of_scale_and_translate_is_no_difference():
     [
         (place((8, 8), 0.5), place((8, 8), 1.0), "pixel size"),
         (place((8, 8), 1.0, (0.5, 0.0)), place((8, 8)), "fraction of a pixel"),
-        (place((8, 8), 1.0, (50.0, 0.0)), place((8, 8)), "share no pixel"),
+        (place((8, 8), 1.0, (50.0, 0.0)), place((8, 8)), "do not overlap"),
     ],
 )
 def test_what_can_not_be_compared_is_said_in_a_sentence(ours, theirs, words):

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.command import evaluate_command
 from napari_virtual_paint._napari.compare.error_map import ErrorMaps
-from napari_virtual_paint._napari.compare.form import SCOPES, CompareSettings
+from napari_virtual_paint._napari.compare.form import SCOPES, VOLUME, CompareSettings
 from napari_virtual_paint._napari.compare.layers import task_of, view_of
 from napari_virtual_paint._napari.compare.noise import noise_of
 from napari_virtual_paint._napari.compare.panel import ComparePanel
@@ -71,6 +71,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self._closing = Closing(self, self._closed)
         self._watch = Watch(viewer, self._moved, self._changed, self._relist.start)
         self._connect()
+        self.panel.show_view(viewer.dims.ndisplay)
         self._list()
         DOCKS[id(viewer)] = self
         parts = (self.view, self.updater, self.maps, self._watch)  # without a parent, so that they outlive the widget and end in order
@@ -195,6 +196,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def _moved(self, only_camera: bool) -> None:
         """Follow the view, where what is scored depends on it."""
+        if not only_camera:
+            self.panel.show_view(self.viewer.dims.ndisplay)
         scope = self.value().scope
         if self.isVisible() and (scope == "view" or (scope == "plane" and not only_camera)):
             self.updater.ask(SOON)
@@ -205,7 +208,9 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def _request(self) -> ScoreRequest | None:
         tasks = self._tasks()
-        return ScoreRequest(tuple(tasks), self.value().scale, SCOPES[self.value().scope][0].lower()) if tasks else None
+        scope = self.value().scope
+        named = VOLUME if scope != "stack" and self.viewer.dims.ndisplay == 3 else SCOPES[scope]
+        return ScoreRequest(tuple(tasks), self.value().scale, named[0].lower()) if tasks else None
 
     def _tasks(self) -> list[ScoreTask]:
         """Return the work on all pairs as values: references and slices."""
@@ -348,7 +353,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def _copy(self) -> None:
         self.panel.table.copy()
-        self.panel.say("The table is on the clipboard.")
+        self.panel.say("The table is copied.")
 
     def command(self) -> str:
         """Return the command line that scores the same files, each over its whole stack.
@@ -365,7 +370,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
             self.panel.say(str(error))
             return
         QApplication.clipboard().setText(text)
-        self.panel.say(f"On the clipboard (scores the whole stack): {text}")
+        self.panel.say(f"The command is copied; it scores the whole stack: {text}")
 
 
 def _close(key: int, view: PairView, updater: Updater, maps: ErrorMaps, watch: Watch) -> None:

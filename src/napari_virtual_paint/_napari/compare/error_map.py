@@ -253,6 +253,7 @@ class ErrorMaps(QObject):  # type: ignore[misc]
             return
         if layer not in self._layers:  # else an earlier map has new pixels
             self._layers.append(layer)
+        self._viewer.layers.selection = {self._layers[0]}  # the one that is shown: its controls are seen
 
     def _recolour(self, event: Any = None) -> None:
         """Make the maps translucent in 3D, and solid in 2D."""

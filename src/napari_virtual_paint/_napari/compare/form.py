@@ -29,13 +29,16 @@ from napari_virtual_paint.metrics.pixels import Scale
 
 NOTHING = "—"
 SCOPES: dict[Scope, tuple[str, str]] = {
-    "plane": ("This plane", "Score the plane that the sliders show (in a 3D view: the volume shown)."),
-    "view": ("In view", "Score the part of this plane that the canvas shows; zoom in to score one cell."),
-    "stack": ("Whole stack", "Score every plane and time point, as 'virtual-paint evaluate' does."),
+    "plane": ("This plane", "Score the plane that you see."),
+    "view": ("In view", "Score only the part of the plane that you see: zoom in to score one cell."),
+    "stack": ("Whole stack", "Score all planes and time points, as the command virtual-paint evaluate does."),
 }
+VOLUME = ("This volume", "Score the volume that you see.")
+"""What is scored in a 3D view instead of a plane, or of a part of one."""
+NO_PART = "A 3D view has no part that is in view: the whole volume is scored."
 SCALES: dict[Scale, tuple[str, str]] = {
-    "zscore": ("z-scored", "Bring each image to mean 0 and SD 1 over the pixels scored first: a predicted intensity has no unit."),
-    "raw": ("Raw intensities", "Score the intensities as they are."),
+    "zscore": ("z-scored", "Compare patterns: each image is first brought to mean 0 and SD 1, since predicted intensities have no unit."),
+    "raw": ("Raw intensities", "Compare intensities as they are: for predictions in the unit of the true image."),
 }
 
 
@@ -61,8 +64,13 @@ class SettingsForm(BoundForm[CompareSettings]):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         scopes, scales = self._radios(layout, SCOPES), self._radios(layout, SCALES)
-        self._noise = combo("The highest PCC that the true layer's noise allows, as a column of the table (Ounkomol 2018)", CHOICES)
-        self._noise.setAccessibleName("Ceiling of PCC")
+        self._scopes = scopes
+        self._noise = combo(
+            "Noise in the true image limits the PCC of any prediction, however good. The noise ceiling adds that limit to the table,\n"
+            "as the column C_max (Ounkomol et al. 2018). It needs an estimate of the noise, or an image without stain (a control).",
+            CHOICES,
+        )
+        self._noise.setAccessibleName("Noise ceiling of PCC")
         layout.addWidget(self._noise)
         table = {"scope": radio_buttons(scopes, list(SCOPES)), "scale": radio_buttons(scales, list(SCALES)), "noise": self._noise}
         self.bind(value or CompareSettings(), table)
@@ -80,9 +88,18 @@ class SettingsForm(BoundForm[CompareSettings]):
         layout.addLayout(line)
         return group
 
+    def setVolume(self, volume: bool) -> None:  # noqa: N802 - as Qt's own
+        """Name what is scored in a 3D view, or in a 2D view."""
+        plane, view = self._scopes.button(0), self._scopes.button(1)
+        text, tip = VOLUME if volume else SCOPES["plane"]
+        plane.setText(text)
+        plane.setToolTip(tip)
+        view.setEnabled(not volume)
+        view.setToolTip(NO_PART if volume else SCOPES["view"][1])
+
     def setControls(self, layers: Sequence[LayerFacts]) -> None:  # noqa: N802 - as Qt's own
         """Offer layers as controls, without a signal; the choice falls back to the first where its layer is gone."""
-        wanted = [*CHOICES, *((facts.key, f"Ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
+        wanted = [*CHOICES, *((facts.key, f"Noise ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
         if wanted == [(self._noise.itemData(i), self._noise.itemText(i)) for i in range(self._noise.count())]:
             return
         set_choices(self._noise, wanted)
@@ -174,12 +191,12 @@ class PairsForm(QWidget):  # type: ignore[misc]
 
     def _add_line(self) -> None:
         row = len(self._lines)
-        predicted = _Choice("The predicted stain of this pair.")
-        truth = _Choice("The true stain that it is compared with.")
+        predicted = _Choice("The predicted layer of this pair.")
+        truth = _Choice("The true layer: the measured stain that the prediction is compared with.")
         button = QToolButton()
         button.setText("✕")
-        button.setAccessibleName("Take this pair away")
-        button.setToolTip("Take this pair away; 'Pair by name' brings it back.")
+        button.setAccessibleName("Remove this pair")
+        button.setToolTip("Remove this pair from the list. 'Pair by name' brings it back.")
         predicted.activated.connect(lambda _index: self._picked(row))
         truth.activated.connect(lambda _index: self._picked(row))
         button.clicked.connect(lambda _checked: self.dismissed.emit(self._pairs[row].predicted))

@@ -46,10 +46,10 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         Knows the true layer's noise, where the ceiling is asked for.
     """
     if predicted is None or truth is None or predicted is truth:
-        missing = (
-            "two different layers" if predicted is truth and truth is not None else "a true layer" if truth is None else "a predicted layer"
-        )
-        return ScoreTask(stain, reason=f"'{stain}' is compared with nothing yet; choose {missing} in the list of pairs.")
+        if predicted is truth and truth is not None:
+            return ScoreTask(stain, reason=f"'{stain}' is compared with itself; choose two different layers in the list of pairs.")
+        missing = "true" if truth is None else "predicted"
+        return ScoreTask(stain, reason=f"'{stain}' has no {missing} layer yet; choose a {missing} layer in the list of pairs.")
     units = viewer.layers.units
     places = [placement_of(layer, units) for layer in (predicted, truth)]
     if _size_unknown(predicted) != _size_unknown(truth) and places[0].shape == places[1].shape:

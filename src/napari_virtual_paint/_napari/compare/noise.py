@@ -13,9 +13,9 @@ from napari_virtual_paint.stack import Stack
 
 NONE, ESTIMATE, NAMED = "", "estimate", "named"
 CHOICES = (
-    (NONE, "No ceiling"),
-    (ESTIMATE, "Ceiling: noise estimated from the true layer"),
-    (NAMED, "Ceiling: control layers, by name"),
+    (NONE, "Noise ceiling: off"),
+    (ESTIMATE, "Noise ceiling: noise estimated"),
+    (NAMED, "Noise ceiling: controls by name"),
 )
 """Choices beside a single control layer, which is chosen by its key."""
 CONTROL_WORDS = frozenset({"control", "controls", "unlabelled", "unlabeled", "unstained", "blank", "dark"})

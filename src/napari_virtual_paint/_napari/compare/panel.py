@@ -17,9 +17,10 @@ from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer
 from napari_virtual_paint.runtime.text import elapsed
 
-LAYOUTS = {"each": "separate", "overlaid": "overlaid"}
+LAYOUTS = {"each": "One panel per layer", "overlaid": "Two panels, overlaid"}
 KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
 """Shortcuts of the whole window; the command palette's titles name them too."""
+WHICH = "Shows the stains selected in the table, or all of them."
 
 
 class ComparePanel(QWidget):  # type: ignore[misc]
@@ -46,7 +47,7 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         self._status = QLabel()
         self._status.setWordWrap(True)
         self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard)
-        self._status.setToolTip("What the scores are of, and what could not be done.")
+        self._status.setToolTip("Which pixels the scores are of, and what could not be scored.")
         self._add_outputs(column)
         column.addStretch(1)
         self.footer = footer(self._status, stains, self._views())
@@ -60,12 +61,12 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         column.addWidget(self.pairs)
         self._hint = QLabel()
         self._hint.setWordWrap(True)
-        self._hint.setToolTip("How to begin.")
+        self._hint.setToolTip("What to do first.")
         column.addWidget(self._hint)
         self.by_name = button(
-            "Pair by name", "Pair all predicted layers with the true ones by their names, and forget what was chosen here."
+            "Pair by name", "Pair each predicted layer with the true layer of the same name. Pairs that you chose yourself are replaced."
         )
-        self.add = button("Add pair", "Add a line in which any two layers can be chosen.")
+        self.add = button("Add pair", "Add a row in which you choose the two layers yourself.")
         column.addLayout(_line(self.by_name, self.add))
 
     def _views(self) -> QGridLayout:
@@ -74,17 +75,18 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         grid.setVerticalSpacing(4)
         self.side = button(
             "Side by side",
-            "Show predicted beside true in a grid, with one camera and linked layers and contrast.\n"
-            "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
+            "Show predicted and true images side by side; they move, zoom and change contrast together.\n"
+            f"Click again to go back to the view from before. {WHICH}",
             KEYS["side"],
         )
         self.layout_choice = combo(
-            "Side by side: one box for each layer, or two boxes with all stains laid over each other.", LAYOUTS.items()
+            "How Side by side divides the canvas: a panel for each layer, or one panel for all predicted and one for all true stains.",
+            LAYOUTS.items(),
         )
         self.flicker = button(
             "Flicker",
-            "Show predicted and true in turn at the same place: what moves is wrong.\n"
-            "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
+            "Show the predicted and the true image in turn at the same place: whatever moves is wrong.\n"
+            f"Click again to go back to the view from before. {WHICH}",
             KEYS["flicker"],
         )
         self.period = QSpinBox()
@@ -93,12 +95,14 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         self.period.setSuffix(" ms")
         self.period.setValue(USUAL)
         self.period.setKeyboardTracking(False)
-        self.period.setToolTip(f"Flicker: how long each of the two is shown, from {SHORTEST} ms (no faster, for the sake of your eyes).")
+        self.period.setToolTip(
+            f"How long Flicker shows each image: at least {SHORTEST} ms, since faster flashing can harm people with epilepsy."
+        )
         self.errors = button(
             "Error map",
-            "Add a layer of predicted minus true, both z-scored over the pixels scored:\n"
-            "orange where too much is predicted, blue where too little, black where it is right.\n"
-            "Acts on the stains selected in the table, or on all.",
+            "Show where the prediction is wrong: predicted minus true, in standard deviations.\n"
+            "Orange: too much is predicted. Blue: too little. Black (clear in 3D): right.\n"
+            f"Click again to remove the maps. {WHICH}",
             KEYS["errors"],
         )
         for each in (self.side, self.flicker, self.errors):
@@ -107,14 +111,17 @@ class ComparePanel(QWidget):  # type: ignore[misc]
             for place, widget in enumerate(pair):
                 if widget is not None:
                     grid.addWidget(widget, row, place)
-        grid.setColumnStretch(0, 1)
-        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(0, 4)
+        grid.setColumnStretch(1, 5)  # or the text of the layout would be cut
         return grid
 
     def _add_outputs(self, column: QVBoxLayout) -> None:
-        self.save = button("Save CSV…", "Save the table with full precision as CSV.")
-        self.copy = button("Copy table", "Copy the selected rows, or all, with full precision for a spreadsheet (Ctrl+C in the table).")
-        self.command = button("Copy as command", "Copy the 'virtual-paint evaluate' command that scores the same files.")
+        self.save = button("Save CSV…", "Save the table as a CSV file, with all digits.")
+        self.copy = button("Copy table", "Copy the selected rows, or all, with all digits, for a spreadsheet (Ctrl+C in the table).")
+        self.command = button(
+            "Copy as command",
+            "Copy the command that computes these scores in a terminal, from the files of the layers (virtual-paint evaluate).",
+        )
         column.addLayout(_line(self.save, self.copy))
         column.addLayout(_line(self.command))
 
@@ -137,6 +144,10 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         for widget in (self.save, self.copy):
             widget.setEnabled(bool(rows))
         self._status.setText(_summary(rows, request, seconds))
+
+    def show_view(self, ndisplay: int) -> None:
+        """Name the pixels scored as the viewer shows them: a plane, or in 3D a volume."""
+        self.settings.setVolume(ndisplay == 3)
 
     def show_mode(self, mode: str) -> None:
         """Press the button of the current mode."""
@@ -162,8 +173,10 @@ def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: fl
     scored = [row for row in rows if row.pixels]
     reasons = list(dict.fromkeys(row.reason for row in rows if row.reason))
     scale = "z-scored" if request.scale == "zscore" else "raw intensities"
-    summary = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels per stain, in {elapsed(seconds)}." if scored else ""
-    more = f" (and {len(reasons) - 2} more: point at a dash)" if len(reasons) > 2 else ""
+    summary = (
+        f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels per stain, scored in {elapsed(seconds)}." if scored else ""
+    )
+    more = f" ({len(reasons) - 2} more: hold the mouse over a dash in the table.)" if len(reasons) > 2 else ""
     return " ".join(part for part in (summary, *reasons[:2]) if part) + more
 
 

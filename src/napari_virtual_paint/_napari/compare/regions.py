@@ -88,10 +88,8 @@ def shared_region(predicted: Placement, truth: Placement, scope: Scope, view: Vi
         first, last = _on_canvas(theirs, axes, view)
         low, high = np.maximum(low, first), np.minimum(high, last)
     if np.any(high <= low):
-        where = "on the canvas" if scope == "view" else "in the world"
-        raise InputError(
-            f"'{predicted.name}' and '{truth.name}' share no pixel {where}; move the view, or check their scale and translate."
-        )
+        where, move = (" in view", "move the view, or ") if scope == "view" else ("", "")
+        raise InputError(f"'{predicted.name}' and '{truth.name}' do not overlap{where}; {move}check their scale and translate.")
     return Crop(
         _slices(len(predicted.shape), ndim, axes, fixed[0], low + shift, high + shift),
         _slices(len(truth.shape), ndim, axes, fixed[1], low, high),

@@ -15,7 +15,7 @@ from napari_virtual_paint.metrics.metric import METRICS, metric
 STAIN_TOOLTIP = "The stain compared. Click a heading to sort; click again to turn the order."
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, distinguishable for the colour-blind; best is also bold and worst italic."""
-WIDEST_STAIN = 110  # pixels; a longer name is cut with dots and whole in its tooltip
+SHORTEST_STAIN = 60  # pixels to which a name is cut with dots; it is whole in its tooltip
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 
 
@@ -156,11 +156,9 @@ class ScoresTable(QTableView):  # type: ignore[misc]
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(self.fontMetrics().horizontalAdvance("00.00") + 6)
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Scores of each stain")
         self.setToolTip(
             "Scores of each stain. Select rows to act on those stains alone; Ctrl+C copies them.\n"
@@ -170,12 +168,26 @@ class ScoresTable(QTableView):  # type: ignore[misc]
     def set_rows(self, rows: Sequence[ScoreRow]) -> None:
         """Show other rows, in the order that the user sorted by."""
         self.scores.set_rows(rows)
-        height = (
-            self.horizontalHeader().sizeHint().height() + self.verticalHeader().defaultSectionSize() * max(2, self.scores.rowCount()) + 4
-        )
-        self.setFixedHeight(min(height, 400))
-        widest = max((_bold(self).horizontalAdvance(row.stain) for row in self.scores.rows), default=0) + 12
-        self.setColumnWidth(0, min(max(widest, 50), WIDEST_STAIN))
+        letters = _bold(self.horizontalHeader())
+        for column, name in enumerate(self.scores.names, start=1):
+            self.setColumnWidth(column, max(self.sizeHintForColumn(column), letters.horizontalAdvance(metric(name).label) + 10))
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the names of stains the room that the numbers leave, and scroll where that is too little: no number is cut."""
+        header, bar = self.horizontalHeader(), self.horizontalScrollBar()
+        numbers = sum(header.sectionSize(column) for column in range(1, header.count()))
+        longest = max((_bold(self).horizontalAdvance(row.stain) for row in self.scores.rows), default=0) + 12
+        least = min(max(longest, header.sectionSizeHint(0)), SHORTEST_STAIN)
+        room = self.viewport().width() - numbers
+        self.setColumnWidth(0, max(room, least))
+        below = bar.sizeHint().height() if room < least else 0
+        lines = self.verticalHeader().defaultSectionSize() * max(2, self.scores.rowCount())
+        self.setFixedHeight(min(header.sizeHint().height() + lines + below + 4, 400))
 
     def displayed_rows(self) -> list[ScoreRow]:
         """Return the rows as they are shown, the mean last."""
