@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers, read_plate
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata, stack_from_layers
 from napari_virtual_paint.downloads.verified import DownloadError
+from napari_virtual_paint.plates.simulation import sample
+from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import public
@@ -222,9 +225,40 @@ def test_a_download_that_fails_is_one_sentence(make_napari_viewer, monkeypatch):
         raise DownloadError("cell_painting/AGP: the server can't be reached; check the network connection and try again.")
 
     monkeypatch.setattr(public, "load_public", load_public)
-    make_napari_viewer()
-    assert sample_data.cell_painting() == []
+    viewer = make_napari_viewer()
+    assert viewer.open_sample(PLUGIN, "cell_painting") == []
     assert "can't be reached" in notification_manager.records[-1].message
+
+
+def test_a_sample_that_is_not_here_is_one_sentence_offline(make_napari_viewer, monkeypatch, tmp_path):
+    monkeypatch.setenv("VIRTUAL_PAINT_OFFLINE", "1")
+    monkeypatch.setenv("VIRTUAL_PAINT_CACHE", str(tmp_path))
+    viewer = make_napari_viewer()
+    before = len(notification_manager.records)
+    assert viewer.open_sample(PLUGIN, "neurons") == []
+    assert len(viewer.layers) == 0
+    messages = [record.message for record in notification_manager.records[before:]]
+    assert len(messages) == 1
+    assert messages[0].endswith("and VIRTUAL_PAINT_OFFLINE forbids the network.")
+
+
+def test_the_sample_plate_opens_in_its_dock(make_napari_viewer, qtbot, monkeypatch, tmp_path, small_models):
+    make = partial(sample.make_sample_plate, tmp_path / "plate", PlateDesign(shape=(4, 6), size=32), small_models / "small")
+    monkeypatch.setattr(sample, "make_sample_plate", make)
+    monkeypatch.setattr(state, "remember", lambda path: None)
+    viewer = make_napari_viewer()
+    before = len(notification_manager.records)
+    assert viewer.open_sample(PLUGIN, "simulated_plate") == []
+    dock = open_dock("Plate")
+    assert "Making the sample plate" in dock.view.title.text()
+    qtbot.waitUntil(lambda: dock.plate is not None and not dock.busy, timeout=120_000)
+    assert len(dock.plate.wells) == 24
+    assert "treatment" in dock.plate.columns
+    assert [text for text, _ in dock.view.legend.entries()] == ["11 done", "1 failed", "12 unpainted"]
+    assert list(dock.session.painted.failures) == ["B04/0"]
+    assert dock.value().output == str(tmp_path / "plate" / "sample-plate_small.zarr")
+    assert len(viewer.layers) == 0
+    assert len(notification_manager.records) == before
 
 
 def test_every_command_of_the_manifest_is_there():

@@ -1,4 +1,4 @@
-"""File > Open Sample: simulated fields with their true stains, and real ones from their own homes."""
+"""File > Open Sample: simulated fields with their true stains, a simulated plate, and real fields from their own homes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.runtime.progress import Progress
@@ -25,7 +26,7 @@ def simulated_field(size: int = 1000, seed: int = 0) -> list[LayerData]:
         return simulate_field(SimulationSettings(size=size, seed=seed))
 
     field = jobs.wait_for(make, title="Simulating a field")
-    return [] if field is None else layers_of(field.brightfield, field.stains)
+    return no_layers() if field is None else layers_of(field.brightfield, field.stains)
 
 
 def simulated_time(size: int = 512, frames: int = FRAMES, seed: int = 0) -> list[LayerData]:
@@ -39,7 +40,23 @@ def simulated_time(size: int = 512, frames: int = FRAMES, seed: int = 0) -> list
         return over_time([field.brightfield for field in fields]), over_time([field.stains for field in fields])
 
     made = jobs.wait_for(make, title="Simulating a stack in time")
-    return [] if made is None else layers_of(*made)
+    return no_layers() if made is None else layers_of(*made)
+
+
+def simulated_plate() -> list[LayerData]:
+    """Open a small simulated plate in the Plate dock; it is made in the background, once, and kept in the cache."""
+    dock = open_dock("Plate")
+    if dock is not None:
+        dock.open_sample()
+    return no_layers()
+
+
+def no_layers() -> list[LayerData]:
+    """Return data from which napari adds no layer: an image of no channels.
+
+    napari reports a sample without layers as an error, also where it opens in a dock, or a sentence has already said why there is none.
+    """
+    return [(np.zeros((0, 1, 1)), {"channel_axis": 0}, "image")]
 
 
 def over_time(frames: list[Stack]) -> Stack:
@@ -74,4 +91,4 @@ def _public(name: str) -> list[LayerData]:
         return (yield from load_public(name))
 
     made = jobs.wait_for(make, title="Downloading a sample")
-    return [] if made is None else layers_of(*made)
+    return no_layers() if made is None else layers_of(*made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -23,10 +24,12 @@ from napari_virtual_paint._napari.shared.closing import Closing
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
+from napari_virtual_paint.runtime.progress import Progress, time_left
 from napari_virtual_paint.runtime.text import counted
 
 PACE = 250  # milliseconds between two drawings of the map while a plate is painted, at least
@@ -65,7 +68,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         self.browsing = FieldBrowser(self.session, self.view, viewer, self)
         self.painting = PaintController(self.session, self.view, self)
         self._offered: tuple[str, tuple[str, ...]] = ("", ())  # a path that holds several plates, and their names
-        self._colouring = LatestJob(self)
+        self._colouring, self._sampling = LatestJob(self), LatestJob(self)
         self._colour_soon = Debounced(PACE, self._colour_again, self)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -97,7 +100,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def busy(self) -> bool:
         """Whether something is being opened, read or drawn; painting is not included, see ``queue.busy``."""
         drawing = self._colouring.running or self._colour_soon.isActive() or self.browsing.busy
-        return drawing or self.session.busy or self.painting.channels.busy
+        return drawing or self.session.busy or self.painting.channels.busy or self._sampling.running
 
     def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "", plate: str = "") -> None:
         """Open a plate in the background.
@@ -117,6 +120,25 @@ class PlateDock(QWidget):  # type: ignore[misc]
         """Join a table of what is in the wells to the open plate."""
         if self.value().path:
             self.session.open(replace(self.value(), plate_map=str(path)))
+
+    def open_sample(self) -> None:
+        """Make the sample plate in the background, where that is not done yet, and open it."""
+        if self._sampling.running:
+            return
+        self.view.title.setText("Making the sample plate…")
+        self._sampling.start(
+            _sample_plate,
+            title="Making the sample plate",
+            tick=self._show_sampling,
+            done=self.open_plate,
+            failed=lambda _: self._show_title(),
+            cancelled=self._show_title,
+            quiet=False,
+        )
+
+    def _show_sampling(self, progress: JobProgress) -> None:
+        parts = (f"{progress.message or 'Making the sample plate'}… {100 * progress.fraction:.0f} %", time_left(progress.seconds_left))
+        self.view.title.setText(", ".join(part for part in parts if part))
 
     def reload_models(self) -> None:
         """List the models anew, in the background: some were added, renamed or deleted."""
@@ -142,6 +164,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def shut(self) -> None:
         """Stop all work."""
         self.queue.close()
+        self._sampling.close()
         self.session.close()
         self.browsing.stop()
 
@@ -254,6 +277,13 @@ class PlateDock(QWidget):  # type: ignore[misc]
             self.view.set_columns(columns, shading.column.key)
             self.view.map.set_shading(shading)
             self.view.legend.set_shading(shading)
+
+
+def _sample_plate() -> Generator[Progress, None, Path]:
+    """Make the sample plate (on a worker, which also imports the simulator)."""
+    from napari_virtual_paint.plates.simulation.sample import make_sample_plate
+
+    return (yield from make_sample_plate())
 
 
 def _lists_images(path: Path) -> bool:
