@@ -25,6 +25,7 @@ class Card:
     """Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images."""
     not_for: str = ""  # where the model must not be trusted
     made_with: str = ""  # the exact command that made it
+    stopped: str = ""  # as ``Stopped after 8 of 2,000 steps`` where the user ended the training early; else empty
 
     def __post_init__(self) -> None:
         frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in self.scores.items()}
@@ -38,6 +39,7 @@ class Card:
     def to_markdown(self, title: str = "") -> str:
         """Return the card as the documentation of a package."""
         lines = [f"# {title}", ""] if title else []
+        lines += [f"**{self.stopped}.**", ""] if self.stopped else []
         for heading, text in (("Trained on", self.trained_on), ("Not for", self.not_for)):
             lines += [f"## {heading}", "", text or "Not stated.", ""]
         lines += ["## Validation", "", f"Held out: {self.held_out_on or 'not stated.'}", ""]

@@ -30,7 +30,9 @@ SUMMARISED = 100  # most fields in the summary of the training inputs
 TEST_SIDES = {2: 64, 3: 32}  # longest side of the test tensors of a 2D and a 3D network, px
 
 
-def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str) -> Path:
+def write_package(
+    config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str, stopped: str = ""
+) -> Path:
     """Score the held-out part and write the package.
 
     Parameters
@@ -43,6 +45,8 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         Number of training steps.
     command
         The command that started the run.
+    stopped
+        After how many of its steps the user ended the training; empty where it came to its end.
     """
     from napari_virtual_paint.training.initial_weights import network_config
 
@@ -55,6 +59,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         scores=found,
         not_for=config.not_for,
         made_with=command,
+        stopped=stopped,
     )
     architecture = network_config(config, data)
     return save_model(

@@ -77,9 +77,15 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         scored, network = build_network(config, data).eval(), build_network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(final.weights))
-        package = write_package(config, data, scored, network, first.step, command)
+        package = write_package(config, data, scored, network, first.step, command, _stopped(config, first, files))
         forget(config)
         return package
+
+
+def _stopped(config: TrainConfig, phase: Phase, files: RunFolderWriter) -> str:
+    """Return after how many of its steps a training was ended by its user; empty where it was not."""
+    done = phase.curve[-1].step
+    return f"Stopped after {done:,} of {config.steps:,} steps" if files.finishing and done < config.steps else ""
 
 
 def _check_outputs(config: TrainConfig) -> None:

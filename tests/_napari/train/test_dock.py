@@ -296,7 +296,7 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
     dock.monitor.list_runs()
     qtbot.waitUntil(lambda: dock.panel.runs.count() == 3, timeout=PATIENCE)
     lines = sorted(dock.panel.runs.item(row).text() for row in range(3))
-    assert lines == ["elsewhere: finished", "one: finished", "two: failed"]
+    assert lines == ["elsewhere: finished after 25 of 100 steps", "one: finished after 5 of 20 steps", "two: failed"]
     item = next(dock.panel.runs.item(row) for row in range(3) if dock.panel.runs.item(row).text().startswith("two"))
     dock.panel.runs.itemClicked.emit(item)
     qtbot.waitUntil(lambda: "It had no luck." in dock.panel.status.text(), timeout=PATIENCE)

@@ -137,6 +137,9 @@ def test_finish_writes_the_package_of_the_best_epoch(tmp_path: Path) -> None:
     assert [line.step for line in state.curve] == [3, 5]
     scores = [row["pcc"] for row in open_model(package).info.card.scores.values()]
     assert np.mean(scores) == pytest.approx(state.best.mean("pcc"), abs=1e-3)
+    card = open_model(package).info.card
+    assert card.stopped == "Stopped after 5 of 3,000 steps"
+    assert "**Stopped after 5 of 3,000 steps.**" in card.to_markdown()
 
 
 def test_finish_before_the_first_epoch_scores_what_there_is(tmp_path: Path) -> None:

@@ -20,9 +20,16 @@ FAR = 1.25  # pixel sizes that differ by more than this factor are worth resampl
 def summary(info: ModelInfo) -> str:
     """Return a model in two lines of HTML: what goes in and comes out, and how well it does."""
     lines = [f"{escape(inputs(info))} → <b>{escape(', '.join(info.stains))}</b>"]
+    lines += [f"⚠ {escape(info.card.stopped)}."] if info.card.stopped else []
     scores = [f"{escape(stain)} {row['pcc']:.2f}" for stain, row in info.card.scores.items() if row.get("pcc") is not None]
     lines.append(f"Correlation on unseen images: {' · '.join(scores)}" if scores else "No scores on unseen images are given.")
     return "<br>".join(lines)
+
+
+def listed_name(info: ModelInfo) -> str:
+    """Return a model's name for a list, with a mark where its training was ended early."""
+    stopped = info.card.stopped
+    return f"{info.name} ({stopped[0].lower()}{stopped[1:]})" if stopped else info.name
 
 
 def inputs(info: ModelInfo) -> str:
@@ -47,6 +54,7 @@ def cards(infos: Sequence[ModelInfo]) -> str:
 def card(info: ModelInfo) -> str:
     """Return the whole card as HTML."""
     parts = [
+        ("", f"{info.card.stopped}." if info.card.stopped else ""),
         ("", info.description),
         ("Trained on", info.card.trained_on),
         ("Held out", info.card.held_out_on),
@@ -61,7 +69,9 @@ def card(info: ModelInfo) -> str:
         ("Package", str(info.source)),
     ]
     text = [f"<p><b>{title}.</b> {escape(body)}</p>" if title else f"<p>{escape(body)}</p>" for title, body in parts if body]
-    return "".join(text[:4]) + scores_table(info) + "".join(text[4:]) + "".join(f"<p>⚠ {escape(line)}</p>" for line in info.warnings)
+    before = sum(bool(body) for _, body in parts[:5])
+    warnings = [f"<p>⚠ {escape(line)}</p>" for line in info.warnings]
+    return "".join((*text[:before], scores_table(info), *text[before:], *warnings))
 
 
 def scores_table(info: ModelInfo) -> str:

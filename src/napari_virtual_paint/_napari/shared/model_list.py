@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_virtual_paint._napari.shared.model_card import listed_name
 from napari_virtual_paint.models import Model, open_model, open_models
 
 NAMES = ("rdf.yaml", "bioimageio.yaml")
@@ -37,7 +38,7 @@ class ModelList:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return key, name and tooltip of each."""
-        return [(key, model.info.name, f"{model.info.id}: {model.info.description}") for key, model in self.models.items()]
+        return [(key, listed_name(model.info), f"{model.info.id}: {model.info.description}") for key, model in self.models.items()]
 
 
 def is_package(path: str) -> bool:

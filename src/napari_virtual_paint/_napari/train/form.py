@@ -21,16 +21,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.form_binding import BoundForm
+from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, form_rows, row, set_choices, set_names, words
 from napari_virtual_paint._napari.train.state import LICENSES, MINUTES, TrainState
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
 HELD_OUT = (
-    ("right", "The right fifth of each image"),
-    ("left", "The left fifth of each image"),
-    ("top", "The top fifth of each image"),
-    ("bottom", "The bottom fifth of each image"),
+    ("right", "Right fifth of each image"),
+    ("left", "Left fifth of each image"),
+    ("top", "Top fifth of each image"),
+    ("bottom", "Bottom fifth of each image"),
     ("images", "A tenth of the images"),
     ("none", "Nothing (no scores)"),
 )
@@ -74,6 +74,7 @@ class TrainForm(BoundForm[TrainState]):
         self.author, self.not_for = QLineEdit(), QLineEdit()
         self.license = combo("Under which license the model may be used; it is stated on its card", LICENSES)
         self.length = combo("How long to train: a few steps are timed on this machine, and as many are made as fit", LENGTHS, letters=6)
+        self.time = words()  # what the chosen length means
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
         self.device = combo("Where to train; Auto takes the fastest device there is", DEVICES)
@@ -93,7 +94,8 @@ class TrainForm(BoundForm[TrainState]):
             *("source", "inputs", "stains", "path", "input_pattern", "target_pattern", "wells", "input_channels", "stain_channels"),
             *("recipe", "name", "stain_names", "held_out", "author", "license", "not_for", "length", "amount", "device", "keep_running"),
         )
-        self.bind(TrainState(), {field: getattr(self, field) for field in bound})
+        widgets = {field: getattr(self, field) for field in bound}
+        self.bind(TrainState(), widgets | {"not_for": sentence(self.not_for)})
 
     def setLayers(self, names: Sequence[str]) -> None:  # noqa: N802 - Qt's own way of naming
         """Offer these layers."""
@@ -154,8 +156,8 @@ class TrainForm(BoundForm[TrainState]):
         top.addWidget(heading("Recipe"))
         top.addWidget(self.recipe)
         top.addWidget(self.about)
-        lines = (("Train for", row(self.length, self.amount)), ("Device", self.device), ("Held out", self.held_out))
-        top.addLayout(form_rows(lines))
+        top.addLayout(form_rows((("Train for", row(self.length, self.amount)), ("", self.time))))
+        top.addLayout(form_rows((("Device", self.device), ("Held out", self.held_out))))
         top.addWidget(heading("Model"))
         card = (("Author", self.author), ("License", self.license), ("Not for", self.not_for))
         top.addLayout(form_rows((("Name", self.name), ("Stains", self.stain_names), *card)))
@@ -228,6 +230,17 @@ class TrainForm(BoundForm[TrainState]):
         self.stain_channels.setPlaceholderText("all stains")
         self.wells.setPlaceholderText("all")
         self.author.setPlaceholderText("nobody is named")
+
+
+def sentence(edit: QLineEdit) -> Binding:
+    """Return how a line of text edits a sentence: its beginning is in view, not its end as that of a path."""
+
+    def show(text: str) -> None:
+        if edit.text() != text:
+            edit.setText(text)
+            edit.home(False)
+
+    return Binding(edit, lambda: edit.text().strip(), show, (edit.editingFinished,))
 
 
 def heading(text: str) -> QLabel:

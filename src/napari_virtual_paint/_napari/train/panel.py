@@ -40,7 +40,8 @@ class TrainPanel(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.form = TrainForm()
-        self.problem, self.time, self.report = words(), words(), words()
+        self.problem, self.report = words(), words()
+        self.time = self.form.time
         self.check = push_button("Check pairs", "Look for pairs that are shifted, saturated, blank or out of focus, without training")
         keys = QKeySequence(START)
         shown = keys.toString(QKeySequence.SequenceFormat.NativeText)
@@ -96,7 +97,6 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.form)
         for label in (self.problem, self.time, self.report):
             label.hide()
-        top.addWidget(self.time)
         top.addWidget(self.report)
         self.asking.setLayout(_row(self.leave_out, self.go_on, self.give_up))
         self.asking.hide()

@@ -56,7 +56,8 @@ def list_text(location: RunLocation, state: RunState) -> str:
         step = _stopped_after(state)
         return f"{location.folder.name}: stopped" + (f" after step {step:,}" if step else "")
     if not state.alive:
-        return f"{location.folder.name}: {ENDED.get(state.state, state.state)}"
+        count = f" after {state.step:,} of {state.steps:,} steps" if state.state == "finished" and state.step < state.steps else ""
+        return f"{location.folder.name}: {ENDED.get(state.state, state.state)}{count}"
     share = f", {100 * state.step / state.steps:.0f} %" if state.steps else ""
     return f"{location.folder.name}: {state.state}{share}"
 

@@ -34,12 +34,12 @@ STEPS, EPOCH = 15000, 300  # those of a configuration that states none
 BAND = 0.2  # share of each image that a held-out band takes
 MINUTES: Mapping[str, int] = {"10 min": 10, "30 min": 30, "1 h": 60, "3 h": 180}  # lengths that are times
 LICENSES = (
-    ("CC-BY-4.0", "CC BY 4.0: free to use, name the author"),
-    ("CC0-1.0", "CC0: free to use without conditions"),
-    ("CC-BY-NC-4.0", "CC BY-NC 4.0: not for commercial use"),
-    ("BSD-3-Clause", "BSD 3-Clause: free, as software"),
-    ("MIT", "MIT: free, as software"),
-    ("Apache-2.0", "Apache 2.0: free, as software"),
+    ("CC-BY-4.0", "CC BY 4.0 (name the author)"),
+    ("CC0-1.0", "CC0 (no conditions)"),
+    ("CC-BY-NC-4.0", "CC BY-NC 4.0 (no business)"),
+    ("BSD-3-Clause", "BSD 3-Clause"),
+    ("MIT", "MIT"),
+    ("Apache-2.0", "Apache 2.0"),
     ("", "Not stated"),
 )
 """SPDX id of a license and its words; the first is the one that most models of bioimage.io have."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Mask, PatchDescriptors, describe_field
-from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift
+from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift, widened
 from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
@@ -112,7 +112,8 @@ def summarize_fields(
     info, network
         Of the model; the network in eval mode on the CPU.
     fields
-        Name of the image, normalized pixels (C, [Z,] Y, X), and a mask (Y, X) of those trained on; None for all.
+        Name of the image, normalized pixels (C, [Z,] Y, X), and a mask (Y, X) of those trained on; None for all. An image of which only
+        a part was trained on counts as inside as a whole.
     total
         Number of images.
 
@@ -130,12 +131,15 @@ def summarize_fields(
 
     plan = plan_deep(network, info)
     descriptors: list[PatchDescriptors] = []
+    whole: list[PatchDescriptors] = []
     for name, pixels, mask in fields:
         found = describe_field(pixels, network, plan, mask, name)
         if found is not None:
             descriptors.append(found)
+            if mask is not None and not mask.all() and (every := describe_field(pixels, network, plan, None, name)) is not None:
+                whole.append(every)
         yield Progress(len({one.group for one in descriptors}), total, f"Looked at {name}.")
-    return fit_domain(descriptors, info, plan)
+    return widened(fit_domain(descriptors, info, plan), whole)
 
 
 def check_domain(

@@ -20,6 +20,7 @@ UNITS = 8  # fewest fields, or parts of fields, to take the limits on; fields ar
 IMAGES = 3  # fewest images for leaving out whole images
 COVERAGE, CONFIDENCE = 0.95, 0.9  # share of further fields of the same kind that should be inside, and the confidence in it
 ROOM = 1.5  # squared factor between the outermost training image and the limit
+OWN = 1.1  # factor on the distance of a training image, whose patches may be drawn a little differently when it is checked
 SINGLE = 1.5  # factor on limits taken on parts of few images, since images differ more than parts of one
 
 
@@ -153,6 +154,19 @@ def shift(rows: Numbers, part: DescriptorGroup) -> float:
 def excess(found: float, part: DescriptorGroup, count: int) -> float:
     """Return a shift as a distance: 1 at the limit for so many patches."""
     return float(np.sqrt(found / (part.limit + part.noise / count)))
+
+
+def widened(domain: Domain, images: Sequence[PatchDescriptors]) -> Domain:
+    """Return a domain in which these images are inside: training images as a whole, of which a part was held out.
+
+    The part may differ from the rest of its image, but a user who paints the very image must not be warned of it.
+    """
+    if not images:
+        return domain
+    found = [(name, rows) for one in images for name, rows in rows_of(one, domain).items() if name in domain.parts]
+    farthest = max((excess(shift(rows, domain.parts[name]), domain.parts[name], len(rows)) for name, rows in found), default=0.0)
+    saturated = max(one.saturated for one in images)
+    return replace(domain, scale=max(domain.scale, OWN * farthest), saturated=max(domain.saturated, saturated))
 
 
 def _calibrated(domain: Domain, units: Sequence[FitUnit]) -> Domain:

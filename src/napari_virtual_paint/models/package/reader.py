@@ -212,7 +212,7 @@ def _card(value: Any) -> Card:
         for stain, row in (table.items() if isinstance(table, dict) else ())
         if isinstance(row, dict)
     }
-    texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with")}
+    texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with", "stopped")}
     return Card(scores=scores, **texts)
 
 
