@@ -309,6 +309,29 @@ def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: P
     assert "out of focus" in verdict.reasons[0]
 
 
+def test_its_own_training_image_is_inside_whatever_was_held_out_of_it(model: Model, tmp_path: Path) -> None:
+    """The held-out half is so far out of focus that such an image alone is not inside."""
+    from napari_virtual_paint.training.data.pairs import DataSet, Pair
+    from napari_virtual_paint.training.package import domain_of
+
+    path = write_toy(tmp_path / "trained.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
+    raw, left = cells(1), np.zeros((256, 256), bool)
+    raw[:, 128:] = ndimage.gaussian_filter(raw[:, 128:], 4)
+    left[:, :128] = True
+    image = ((raw - raw.mean()) / raw.std())[None].astype(np.float32)
+    pair = Pair("field", image, image, {"train": left, "validation": ~left, "test": np.zeros_like(left)})
+    opened = open_model(path)
+    domain = domain_of(opened.info, opened.network, DataSet((pair,), ("Brightfield",), ("DNA",), PixelSize(None, 0.5, 0.5)))
+    assert domain is not None
+    add_domain(path, domain)
+    own = check_domain(open_model(path), stack(raw))
+    assert own is not None
+    assert (own.verdict, own.reasons) == ("inside", ())
+    blurred = check_domain(open_model(path), stack(ndimage.gaussian_filter(cells(1), 4)))
+    assert blurred is not None
+    assert blurred.verdict != "inside"
+
+
 def test_a_plate_tells_it_of_every_field(model: Model, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from napari_virtual_paint.painting import PaintSettings
