@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from napari import current_viewer
-from napari.utils.notifications import show_warning
+from napari.utils.notifications import show_error, show_warning
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 
 from napari_virtual_paint._napari.shared.dock_area import bring_to_front
+from napari_virtual_paint.reading import can_read
 
 PLUGIN = "napari-virtual-paint"
 
@@ -109,6 +112,20 @@ def find_dock(viewer: Any, name: str) -> Any:
     module = f"{__package__}.{name.casefold()}.dock"
     widgets = window.dock_widgets.values() if window is not None else ()
     return next((each for each in widgets if type(each).__module__ == module and isalive(each)), None)
+
+
+def open_sample(viewer: Any, key: str = "field") -> None:
+    """Add a sample of this plugin, as File > Open Sample does; by default the simulated field, which the default model paints."""
+    viewer.open_sample(PLUGIN, key)
+
+
+def open_files(viewer: Any, paths: Sequence[str]) -> None:
+    """Open files that were dropped on a dock, as if they were dropped on the viewer; an error becomes a notification."""
+    for path in paths:
+        try:
+            viewer.open(path, plugin=PLUGIN if can_read(path) else None)
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            show_error(f"{Path(path).name} was not opened: {error}")
 
 
 def side_by_side() -> None:

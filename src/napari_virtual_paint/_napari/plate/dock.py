@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from napari_virtual_paint._napari.plate.field_browsing import FieldBrowser
 from napari_virtual_paint._napari.plate.paint_controller import PaintController
 from napari_virtual_paint._napari.plate.paint_queue import PaintQueue
-from napari_virtual_paint._napari.plate.panel import NO_PLATE, PlatePanel
+from napari_virtual_paint._napari.plate.panel import PlatePanel
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
@@ -171,6 +171,10 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def _connect(self) -> None:
         view, session = self.view, self.session
         view.menu.aboutToShow.connect(self._fill_menu)
+        view.welcome.add_actions(
+            ("Open a folder…", "Open a plate that is a folder: of a microscope, an OME-Zarr, or one that was painted", self._choose_folder),
+            ("Open a file…", "Open a plate by its index: a microscope's file, or a table of images", self._choose_file),
+        )
         view.column.currentIndexChanged.connect(lambda _: self.choose(column=view.column.currentData() or STATE_COLUMN))
         session.opening.connect(lambda name: view.title.setText(f"Opening {escape(name)}…"))
         session.not_opened.connect(self._show_title)
@@ -196,8 +200,9 @@ class PlateDock(QWidget):  # type: ignore[misc]
 
     def _show_title(self) -> None:
         plate, title = self.plate, self.view.title
+        self.view.welcome.setVisible(plate is None)
         if plate is None:
-            title.setText(NO_PLATE)
+            title.setText("")
             return
         several = f" · {len(plate.acquisitions)} acquisitions" if len(plate.acquisitions) > 1 else ""
         warn = " ⚠" if plate.notes else ""

@@ -12,13 +12,14 @@ from napari_virtual_paint._napari.plate.paint_form import PaintForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.welcome import Welcome
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_grouped_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey
 
 SMALL = 22  # pixels across the button of a field
 BUTTONS = 9  # fields of a well that have a button each; more are chosen in a box
 GROUPS = (("brightfield", "Brightfield"), ("true", "True stains"), ("painted", "Predicted"))
-NO_PLATE = "Open a plate, or drop its folder here."
+NO_PLATE = "Drop a plate's folder here, or open one."
 
 
 class PlatePanel(QWidget):  # type: ignore[misc]
@@ -34,7 +35,8 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.stains = stains
         self.open = QPushButton("Open…")
         self.menu = QMenu(self.open)
-        self.title = words(NO_PLATE)
+        self.title = words()
+        self.welcome = Welcome(NO_PLATE)
         self.column = combo("What the wells are coloured by", letters=6)
         self.map, self.legend = WellMap(), Legend()
         self.previous = _arrow("◀", "The field before, in the order of the plate (Page Up)")
@@ -107,6 +109,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         top = QVBoxLayout(inner)
         top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(5)
+        top.addWidget(self.welcome)
         top.addLayout(row(self.title, self.open))
         colour = QHBoxLayout()
         colour.addWidget(QLabel("Colour by"))

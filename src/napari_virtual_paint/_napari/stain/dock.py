@@ -48,6 +48,7 @@ from napari_virtual_paint._napari.stain.panel import NO_PREVIEW, StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.models.catalogue import DEFAULT
 from napari_virtual_paint.models.ranking import Candidate
 from napari_virtual_paint.painting.model_set import Member, ModelSet
 
@@ -248,16 +249,25 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._listing.start_function(ModelList, title="Looking for models", done=ready)
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802
-        """Accept model packages."""
-        if any(is_package(url.toLocalFile()) for url in event.mimeData().urls()):
+        """Accept images and model packages."""
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:  # noqa: N802
-        """Open the packages that were dropped."""
-        for url in event.mimeData().urls():
-            if is_package(url.toLocalFile()):
-                self.open_package(url.toLocalFile())
+        """Open the images and packages that were dropped."""
+        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
         event.acceptProposedAction()
+        for path in filter(is_package, paths):
+            self.open_package(path)
+        images = [path for path in paths if not is_package(path)]
+        QTimer.singleShot(0, lambda: commands.open_files(self.viewer, images))  # once the drop is over: reading may take a while
+
+    def paint_sample(self) -> None:
+        """Open the simulated field and paint it with the default model."""
+        commands.open_sample(self.viewer)
+        if DEFAULT in self.model_list.models:
+            self.setValue(replace(self.value(), model=DEFAULT))
+        self.paint()
 
     def _connect(self) -> None:
         self.form.valueChanged.connect(self._edited)
@@ -270,6 +280,13 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.panel.button_save.clicked.connect(self.save_stains)
         self.panel.button_copy.clicked.connect(self.copy_command)
         self.panel.button_compare.clicked.connect(lambda _checked: commands.compare())
+        self.panel.welcome.add_actions(
+            (
+                "Open a sample and paint it",
+                "Add a simulated field of cells with its true stains, and paint its brightfield",
+                self.paint_sample,
+            )
+        )
         self.setAcceptDrops(True)
         follow_layers(self.viewer, self._layers_changed)
         self.viewer.dims.events.ndisplay.connect(self._view_turned)
@@ -322,6 +339,7 @@ class StainDock(QWidget):  # type: ignore[misc]
                 self.panel.status.clear()  # it was about another image
         self.form.setValue(state)
         self.form.setLayers(names)
+        self.panel.welcome.setVisible(not names)
         self._refit()
 
     def _edited(self, state: StainState) -> None:

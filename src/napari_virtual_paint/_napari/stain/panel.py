@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.welcome import Welcome
 from napari_virtual_paint._napari.shared.widgets import button, button_grid, fill_scrolled, footer, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 from napari_virtual_paint.runtime.progress import time_left
@@ -33,6 +34,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self._preview_tip = self.button_preview.toolTip()
         self.bar = QProgressBar()
         self.status = self._words("How far the painting is, and how it ended")
+        self.welcome = Welcome("Drop an image here, or open a sample.")
         self._lay_out()
 
     def set_busy(self, busy: bool, *, ready: bool, flat: bool = True, stains: bool = False) -> None:
@@ -64,6 +66,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.status.setText(progress.message or time_left(progress.seconds_left) or "Painting…")
 
     def _lay_out(self) -> None:
+        self.form.layout().insertWidget(0, self.welcome)
         self.form.layout().addStretch(1)
         self.bar.setTextVisible(True)
         self.bar.setToolTip("How much is painted")

@@ -136,6 +136,7 @@ class ConfigController(QObject):  # type: ignore[misc]
             self._suggested = inputs, stains
         self._form.setValue(replace(choice, inputs=inputs, stains=stains))
         self._form.setLayers(names)
+        self._panel.welcome.setVisible(not names)
         self.follow()
 
     @timed

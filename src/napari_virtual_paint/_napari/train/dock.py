@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QWidget
 
+from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
@@ -49,6 +50,9 @@ class TrainDock(QWidget):  # type: ignore[misc]
         self.panel = TrainPanel()
         self.form = self.panel.form
         self.scroll = fill_scrolled(self, self.panel, self.panel.footer)
+        self.panel.welcome.add_actions(
+            ("Open a sample", "Add a simulated field of cells with its true stains", lambda: commands.open_sample(viewer))
+        )
         self.monitor = RunMonitor(viewer, self.panel)
         self.config = ConfigController(viewer, self.panel, self.monitor)
         self._scrolling = Debounced(LAYOUT, self._scroll_to_run, self)

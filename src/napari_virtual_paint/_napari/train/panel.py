@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtual_paint._napari.shared.welcome import Welcome
 from napari_virtual_paint._napari.shared.widgets import LINES, footer, push_button, words
 from napari_virtual_paint._napari.train.curve import CurveView
 from napari_virtual_paint._napari.train.form import TrainForm, heading
@@ -61,6 +62,7 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         self.finish = push_button("Finish now", "End the training and make the model of its best epoch")
         self.resume = push_button("Resume", "Go on where the training stopped")
         self.paint = push_button("Paint with it", "Open the Stain dock with this model")
+        self.welcome = Welcome("Open images and their true stains, or a sample that has both.")
         self._lay_out()
         self.runs.itemClicked.connect(self._clicked)
         self.runs.itemActivated.connect(self._clicked)
@@ -94,6 +96,7 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(5)
+        top.addWidget(self.welcome)
         top.addWidget(self.form)
         for label in (self.problem, self.time, self.report):
             label.hide()
