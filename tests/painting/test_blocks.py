@@ -58,7 +58,7 @@ def assert_same(painted: Any, whole: Any) -> None:
 
 @pytest.mark.parametrize("tta", list(TTA))
 def test_blocks_equal_the_whole(unet, tta):
-    stack = image((1, 3, 1, 391, 450))
+    stack = image((1, 3, 1, 263, 290))
     whole, split = both(unet, stack, replace(CPU, tta=tta), source=lazy(stack))
     assert_same(split.stack.data, whole.stack.data)
     assert split.report.exact
@@ -70,13 +70,13 @@ def test_blocks_equal_the_whole(unet, tta):
 @pytest.mark.parametrize("name", ["jurkat-brightfield", "simulated-cell-painting", "cell-painting-brightfield"])
 def test_bundled_models_in_blocks(name):
     model = open_model(name)
-    stack = image((1, len(model.info.channels), 1, 500, 700))
-    whole, split = both(model, stack, PaintSettings(device="cpu"), memory=24 << 20, source=lazy(stack, 128))
+    stack = image((1, len(model.info.channels), 1, 330, 420))
+    whole, split = both(model, stack, PaintSettings(device="cpu"), memory=12 << 20, source=lazy(stack, 128))
     assert np.abs(split.stack.data - whole.stack.data).max() <= 5e-6 * whole.stack.data.std()
 
 
 @settings(max_examples=12, deadline=None)
-@given(height=st.integers(150, 420), width=st.integers(300, 420), depth=st.integers(2, 5), norm=st.booleans())
+@given(height=st.integers(150, 270), width=st.integers(200, 300), depth=st.integers(2, 5), norm=st.booleans())
 def test_blocks_of_any_field_equal_the_whole(height, width, depth, norm):
     model = model_of("UNet", depth=depth, width=3, max_width=12, batch_norm=norm)
     stack = image((1, 3, 1, height, width), seed=height)
@@ -88,14 +88,14 @@ def test_blocks_of_any_field_equal_the_whole(height, width, depth, norm):
 def test_the_median_and_several_models_side_by_side(unet, merge):
     other = model_of("FNet", dims=2, depth=2, mult_chan=3, in_channels=3, seed=2, info={"stains": ("more",)})
     models = ModelSet((Member(unet, ("stain1", "stain0")), Member(other)))
-    stack = image((2, 3, 2, 300, 340))
+    stack = image((2, 3, 2, 150, 260))
     whole, split = both(models, stack, replace(CPU, tta="flips", merge=merge))
     assert_same(split.stack.data, whole.stack.data)
 
 
 def test_an_ensemble_is_brought_to_one_scale_over_the_whole_field(unet):
     models = ModelSet((Member(unet), Member(model_of("UNet", seed=5, **SMALL))), ensemble=True)
-    stack = image((1, 3, 1, 390, 400))
+    stack = image((1, 3, 1, 200, 270))
     whole, split = both(models, stack, replace(CPU, tta="flips"))
     assert_same(split.stack.data, whole.stack.data)
     assert_same(split.uncertainty.data, whole.uncertainty.data)
@@ -103,14 +103,14 @@ def test_an_ensemble_is_brought_to_one_scale_over_the_whole_field(unet):
 
 def test_volumes():
     model = model_of("FNet", dims=3, depth=2, mult_chan=3, out_channels=2)
-    stack = image((1, 1, 6, 300, 290))
-    whole, split = both(model, stack, memory=8 << 20)
+    stack = image((1, 1, 6, 200, 210))
+    whole, split = both(model, stack, memory=5 << 20)
     assert_same(split.stack.data, whole.stack.data)
 
 
 @pytest.mark.parametrize("blend", ["median", "gaussian"])
 def test_patches(unet, blend):
-    stack = image((1, 3, 1, 400, 450))
+    stack = image((1, 3, 1, 300, 340))
     whole, split = both(unet, stack, replace(CPU, blend=blend))
     assert_same(split.stack.data, whole.stack.data)
     assert not split.report.exact
@@ -120,8 +120,8 @@ def test_a_network_without_levels_gets_patches_in_all_blocks(monkeypatch):
     model = model_of("UNet", **SMALL)
     model.network = torch.jit.trace(model.network, torch.zeros(1, 3, 32, 32))
     object.__setattr__(model.info, "step_size", (8, 8))
-    monkeypatch.setattr(predictor_module, "WHOLE_UP_TO", 90_000)  # less than the field has, more than a block
-    stack = image((1, 3, 1, 400, 450))
+    monkeypatch.setattr(predictor_module, "WHOLE_UP_TO", 60_000)  # less than the field has, more than a block
+    stack = image((1, 3, 1, 260, 300))
     whole, split = both(model, stack, memory=LITTLE)
     assert_same(split.stack.data, whole.stack.data)
     assert sum("can't be split into levels" in note for note in split.report.notes) == 1
@@ -191,8 +191,8 @@ class Recorded:
 def test_an_output_that_takes_blocks_gets_each_once_with_all_stains(unet, tta):
     other = model_of("FNet", dims=2, depth=2, mult_chan=3, in_channels=3, seed=2, info={"stains": ("more",)})
     models = ModelSet((Member(unet), Member(other)))
-    stack = image((2, 3, 1, 300, 340))
-    out = Recorded((2, 6, 1, 300, 340))
+    stack = image((2, 3, 1, 150, 260))
+    out = Recorded((2, 6, 1, 150, 260))
     whole, _ = both(models, stack, replace(CPU, tta=tta), out=out)
     assert_same(out.array, whole.stack.data)
     assert len(out.places) == out.released > 2
