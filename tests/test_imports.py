@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ FACES = (
     "training",
     "writing",
 )
+IMPORTS_OF_FACES = {face: f"import napari_virtual_paint.{face} as _" for face in FACES}
 COMMANDS = ("models", "predict", "evaluate", "register", "train", "simulate")
 
 
@@ -62,6 +64,35 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+ALONE = (
+    "import napari_virtual_paint",
+    "from napari_virtual_paint.models import list_models; list_models()",
+    "import napari_virtual_paint.metrics",
+    "import napari_virtual_paint.reading, napari_virtual_paint.writing",
+)
+
+ADDING = """
+import json, sys
+before = set(sys.modules)
+for code in json.loads(sys.stdin.read()):
+    try:
+        exec(code, {})
+    except SystemExit:
+        pass
+    print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))
+    before |= set(sys.modules)
+"""
+
+
+@cache
+def modules_added(*codes: str) -> dict[str, set[str]]:
+    """Return the top-level modules that each piece of code adds to those of the pieces before it, in one fresh interpreter for all."""
+    done = subprocess.run([sys.executable, "-c", ADDING], input=json.dumps(codes), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    return {code: set(json.loads(line)) for code, line in zip(codes, lines, strict=True)}
+
+
 def test_the_check_sees_what_is_imported() -> None:
     assert "torch" in modules_after("import napari_virtual_paint.networks.unet")
 
@@ -71,17 +102,9 @@ def test_the_whole_engine_needs_no_screen() -> None:
     assert not loaded & set(SCREEN)
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import napari_virtual_paint",
-        "from napari_virtual_paint.models import list_models; list_models()",
-        "import napari_virtual_paint.metrics",
-        "import napari_virtual_paint.reading, napari_virtual_paint.writing",
-    ],
-)
+@pytest.mark.parametrize("code", ALONE)
 def test_no_torch_before_it_is_needed(code: str) -> None:
-    assert not modules_after(code) & {"torch", "lightning", *SCREEN}
+    assert not modules_added(*ALONE, *IMPORTS_OF_FACES.values())[code] & {"torch", "lightning", *SCREEN}
 
 
 def test_the_package_alone_imports_next_to_nothing() -> None:
@@ -90,8 +113,8 @@ def test_the_package_alone_imports_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_s_help_needs_no_torch(command: str) -> None:
-    code = f"from napari_virtual_paint.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass"
-    assert not modules_after(code) & {"torch", "lightning", "dask", *SCREEN}
+    helps = {name: f"from napari_virtual_paint.cli import main; main([{name!r}, '--help'])" for name in COMMANDS}
+    assert not modules_added(*helps.values())[helps[command]] & {"torch", "lightning", "dask", *SCREEN}
 
 
 def test_listing_the_widgets_imports_neither_torch_nor_a_widget() -> None:
@@ -144,7 +167,7 @@ def test_every_exported_name_resolves_and_hides_no_module(face: str) -> None:
 
 @pytest.mark.parametrize("face", FACES)
 def test_importing_a_face_imports_no_torch(face: str) -> None:
-    assert not modules_after(f"import napari_virtual_paint.{face}") & {"torch", "lightning", *SCREEN}
+    assert not modules_added(*ALONE, *IMPORTS_OF_FACES.values())[IMPORTS_OF_FACES[face]] & {"torch", "lightning", *SCREEN}
 
 
 @pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.py")], ids=lambda path: path.name)
