@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from napari_virtual_paint import stain_names
@@ -59,6 +60,7 @@ TRANSMITTED = ("brightfield", "bright field", "bf", "phase", "dic", "darkfield",
 """Names of images that are no stain: gray, and not added to others."""
 
 
+@lru_cache(maxsize=8192)
 def is_transmitted(name: str) -> bool:
     """Return whether a channel's name is that of a transmitted-light image (brightfield, phase, DIC)."""
     words = _words(name)

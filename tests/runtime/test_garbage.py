@@ -80,6 +80,7 @@ def test_steps_collect_as_python_would(collections) -> None:
 
 def test_survivors_make_a_full_collection_due(collections, monkeypatch) -> None:
     monkeypatch.setattr(garbage, "SURVIVORS", 1000)
+    monkeypatch.setattr(garbage, "_kept", 0)
     kept = []
     garbage.hold()
     try:
@@ -91,6 +92,28 @@ def test_survivors_make_a_full_collection_due(collections, monkeypatch) -> None:
             garbage.step()
             seen += [generation for _, generation in collections]
         assert seen == [0, 0, 0, 0, 0, 0, 1, 2]
+    finally:
+        garbage.release()
+        garbage.step()
+
+
+def test_of_many_objects_a_quarter_must_be_new(collections, monkeypatch) -> None:
+    monkeypatch.setattr(garbage, "SURVIVORS", 100)
+    monkeypatch.setattr(garbage, "_kept", 0)
+    garbage.hold()
+    try:
+        in_a_thread(lambda: setattr(garbage, "_due", True))
+        garbage.step()
+        count = len(gc.get_objects())
+        assert garbage._kept == pytest.approx(count, rel=0.05)
+        kept, fulls = [], 0
+        while not fulls:
+            kept += [Cycle() for _ in range(2000)]
+            collections.clear()
+            garbage.step()
+            fulls = [generation for _, generation in collections].count(2)
+            assert len(kept) < count
+        assert len(kept) > 0.2 * count / 2, "each has a dictionary or none, as the version of Python has it"
     finally:
         garbage.release()
         garbage.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -93,6 +94,7 @@ def _parse(name: str) -> ParsedName:
     return ParsedName(ALIASES.get(words, words), offset, plane)
 
 
+@lru_cache(maxsize=8192)
 def light_of(name: str) -> str | None:
     """Return the light that a channel, layer or model is named for: one of `UNSTAINED`, or ``fluorescence``; None where the name is silent.
 

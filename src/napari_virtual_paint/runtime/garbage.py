@@ -13,7 +13,8 @@ import threading
 from collections.abc import Iterator
 
 SURVIVORS = 200_000
-"""Objects that outlived younger collections before a full one is due: a quarter of a running napari's, as Python's own rule has it."""
+"""Fewest objects that outlived younger collections before a full one is due."""
+SHARE = 0.25  # of all objects, as Python's own rule has it: in a viewer of thousands of layers a full collection takes seconds
 PATIENCE = 2.0  # seconds that `collect` waits for another thread to collect
 
 _lock = threading.Lock()
@@ -24,6 +25,7 @@ _off = False  # whether this module turned automatic collection off
 _was_enabled = True
 _due = False  # whether another thread asked for a full collection
 _survivors = 0
+_kept = 0  # objects after the last full collection
 
 
 def hold() -> None:
@@ -50,18 +52,18 @@ def step() -> bool:
     -------
     Whether collection is still held, so that another step is needed.
     """
-    global _due, _owner, _survivors
+    global _due, _owner, _survivors, _kept
     with _lock:
         if _owner != threading.get_ident():
             return False
         if not _holds:
             _owner = None
             _restore()
-        full, _due = _due or _survivors > SURVIVORS, False
+        full, _due = _due or _survivors > max(SURVIVORS, SHARE * _kept), False
     young, middle, _ = (count > threshold for count, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True))
     if full:
         gc.collect()
-        _survivors = 0
+        _survivors, _kept = 0, len(gc.get_objects(generation=2))
         with _lock:
             _collected.notify_all()
     elif middle:
