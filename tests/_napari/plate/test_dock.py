@@ -258,6 +258,7 @@ def test_a_click_shows_the_field_in_the_same_layers(dock, qtbot, reader):
 
 
 def test_groups_are_shown_and_hidden_together(dock, qtbot):
+    assert all(button.isHidden() for button in dock.view.groups.values())
     open_well(qtbot, dock, "A01")
     assert {name for name, button in dock.view.groups.items() if not button.isHidden()} == {"brightfield", "true"}
     dock.view.groups["brightfield"].click()
@@ -688,7 +689,7 @@ def test_a_stain_is_painted_from_only_where_the_user_chooses_it(one_plane, stain
     form = dock.view.form
     assert channel_boxes(dock) == [("choose…", ["choose…", "FITC", "Cy5"])]
     assert not form.channels.isHidden()
-    question = "The model toy-planes wants the channel Brightfield and the image has FITC, Cy5."
+    question = "The model toy-planes paints from Brightfield, and the plate's channels are FITC, Cy5."
     assert form.ask.text() == f"⚠ {question} Choose the channel to paint from; the answer is remembered."
     form.start.click()
     assert messages() == [f"{question} Choose the channel to paint from."]

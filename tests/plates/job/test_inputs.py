@@ -39,7 +39,7 @@ def one_plane(tmp_path_factory: pytest.TempPathFactory) -> Model:
         (
             ("DNA", "405 nm"),
             (None,),
-            "The model toy-planes wants the channel Brightfield and the image has DNA, 405 nm.",
+            "The model toy-planes paints from Brightfield, and the plate's channels are DNA, 405 nm.",
         ),
     ],
 )

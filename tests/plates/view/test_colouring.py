@@ -214,12 +214,25 @@ def test_painted_stains_are_found_before_they_are_listed(tmp_path):
 
 def test_columns_are_offered_in_groups() -> None:
     metadata = {"A01": {"seed": 17, "treatment": "a", "dose": 1.5}}
-    rows = {"A01/0": {"seconds": 1.5, "write_seconds": 0.1, "pcc_DNA": 0.9, "sd_DNA": 0.2, "domain_distance": 1.5, "tile": 256}}
+    rows = {
+        "A01/0": {
+            "seconds": 1.5,
+            "write_seconds": 0.1,
+            "mae_DNA": 0.3,
+            "sd_DNA": 0.2,
+            "pcc_ER": 0.8,
+            "pcc_DNA": 0.9,
+            "domain_distance": 1.5,
+            "tile": 256,
+        }
+    }
     found = [(each.group, each.key) for each in columns_of(plate_of(metadata=metadata), rows)]
     assert found == [
         ("Painting", "state"),
         ("Painting", "domain_distance"),
         ("Scores", "pcc_DNA"),
+        ("Scores", "pcc_ER"),
+        ("Scores", "mae_DNA"),
         ("Scores", "sd_DNA"),
         ("Metadata", "treatment"),
         ("Metadata", "dose"),

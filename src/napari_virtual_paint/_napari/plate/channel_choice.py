@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
@@ -87,7 +86,7 @@ class ChannelChoice(QObject):  # type: ignore[misc]
         form.channels.setVisible(bool(inputs.wanted) and (several or bool(inputs.question)))
         form.channels.setEnabled(not begun)
         form.channels.setToolTip("The output was begun with these channels" if begun else "")
-        form.ask.setText(f"⚠ {escape(inputs.question)} {CHOOSE}; the answer is remembered." if inputs.question else "")
+        form.ask.setText(f"⚠ {inputs.question} {CHOOSE}; the answer is remembered." if inputs.question else "")
         form.ask.setVisible(bool(inputs.question))
         state = self.session.state
         if channels != state.painting.channels:

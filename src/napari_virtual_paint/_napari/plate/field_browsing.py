@@ -124,6 +124,7 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         if not again:
             self.mosaic.close(restore=False)
             self.fields.layers.remove()
+            self.view.set_groups({})
             self._fit = True
         self.fields.open(PictureCache(self.session.images(plate)))
         self.view.set_fields((), 0)

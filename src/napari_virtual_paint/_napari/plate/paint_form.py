@@ -168,6 +168,7 @@ class PaintForm(BoundForm[PlateState]):
         top.setSpacing(4)
         top.addLayout(form)
         top.addWidget(self.queue)
+        self.ask.setTextFormat(Qt.TextFormat.PlainText)
         for widget in (self.failed_head, self.channels, self.ask):
             widget.hide()
 

@@ -304,6 +304,9 @@ class ModelManager(QDialog):  # type: ignore[misc]
         header.setStretchLastSection(False)
         for column, mode in enumerate((QHeaderView.ResizeMode.Stretch, *[QHeaderView.ResizeMode.ResizeToContents] * 2)):
             header.setSectionResizeMode(column, mode)
+        self.status.setTextFormat(Qt.TextFormat.PlainText)
+        for text in (self.card, self.disk):
+            text.setTextFormat(Qt.TextFormat.RichText)
         self.card.setAlignment(Qt.AlignmentFlag.AlignTop)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)

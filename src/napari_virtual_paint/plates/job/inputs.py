@@ -44,8 +44,10 @@ def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | N
     try:
         found = match(info, stack, channels)
     except ModelError as error:
-        question = str(error).partition("; say which with")[0].removeprefix(f"{stack.source or 'The image'}: ").rstrip(".")
-        return PlateInputs(wanted, offered, (None,) * len(wanted), f"{question[:1].upper()}{question[1:]}.")
+        question = str(error).removeprefix(f"{stack.source or 'The image'}: ")
+        if "--channels" in question:
+            question = f"the model {info.id} paints from {', '.join(wanted)}, and the plate's channels are {', '.join(offered)}."
+        return PlateInputs(wanted, offered, (None,) * len(wanted), f"{question[:1].upper()}{question[1:]}")
     if channels is None and (stained := stained_channels(info, stack, found)):
         return PlateInputs(wanted, offered, (None,) * len(wanted), f"{_stained(info, stained)}.")
     return PlateInputs(wanted, offered, tuple(found.channels))

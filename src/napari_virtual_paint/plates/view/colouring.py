@@ -233,7 +233,13 @@ def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[ColourKey]:
     found: set[str] = set()
     for row in rows:
         found.update(key for key, value in row.items() if key not in found and key not in NOT_SCORES and number(value) is not None)
-    return [ColourKey(key, _score_label(key), "scale", scored=True, group=_score_group(key)) for key in sorted(found, key=natural)]
+    return [ColourKey(key, _score_label(key), "scale", scored=True, group=_score_group(key)) for key in sorted(found, key=_score_order)]
+
+
+def _score_order(key: str) -> tuple[Any, ...]:
+    """Return what sorts scores: by their metric, then by their stain."""
+    metrics, head = (*METRICS, *RELATED), key.partition("_")[0]
+    return (metrics.index(head) if head in metrics else len(metrics), natural(key))
 
 
 def _score_group(key: str) -> Group:
