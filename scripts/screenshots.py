@@ -1,11 +1,13 @@
 """Take the pictures of the docks for the documentation, on the simulated field.
 
-Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/screenshots.py``.
+Run it under a screen, or without one as ``scripts/with-screen.sh python scripts/screenshots.py``. With ``--every FOLDER`` it takes a
+picture of every dock at both sizes of window and in both themes instead, for looking at all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,17 +15,29 @@ import napari
 
 from napari_virtual_paint._napari import commands, demo
 from napari_virtual_paint._napari.sample_data import layers_of
+from napari_virtual_paint.models.catalogue import DEFAULT
+from napari_virtual_paint.plates.simulation.design import PlateDesign
+from napari_virtual_paint.plates.simulation.simulate import simulate_plate
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.samples import demo_field
+from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PATIENCE = 600.0
+DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register")
+SIZES = ((1280, 720), (1600, 1000))
+THEMES = ("dark", "light")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=demo.MODEL)
+    parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--output", type=Path, default=IMAGES)
+    parser.add_argument("--every", type=Path, metavar="FOLDER", help="every dock at both sizes and in both themes, into this folder")
     options = parser.parse_args()
+    if options.every is not None:
+        every_dock(options.model, options.every)
+        return
     options.output.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer(title="Virtual Paint")
     viewer.window.resize(*demo.SIZE)
@@ -34,6 +48,42 @@ def main() -> None:
     viewer.window.resize(*demo.SIZE)
     uncertainty(viewer, options.model, options.output / "uncertainty.png")
     viewer.close()
+
+
+def every_dock(model: str, folder: Path) -> None:
+    """Take all docks as tabs of one window, each with something to show; the Profile dock, which needs a report, is empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer(title="Virtual Paint")
+    viewer.window.resize(*SIZES[0])
+    field = demo_field()
+    for data, arguments, _kind in layers_of(field.brightfield, field.stains):
+        viewer.add_image(data, **arguments)
+    stain = commands.stain_dock()
+    stain.choose(model=model)
+    stain.paint()
+    until(lambda: stain.painting is None)
+    compare = commands.open_dock("Compare")
+    compare.pair_by_name()
+    compare.wait(PATIENCE)
+    with tempfile.TemporaryDirectory() as room:
+        path = Path(room, "screen-7.zarr")
+        run_to_end(simulate_plate(PlateDesign(shape=(4, 6), size=96), path))
+        plate = commands.open_dock("Plate")
+        plate.open_plate(path)
+        until(lambda: plate.plate is not None and not plate.busy)
+        cells = commands.open_dock("Cells")
+        until(lambda: cells.opened is not None and not cells.busy)
+        for theme in THEMES:
+            viewer.theme = theme
+            for width, height in SIZES:
+                viewer.window.resize(width, height)
+                for name in DOCKS:
+                    dock = commands.open_dock(name)
+                    demo.wait_until(lambda: False, time.monotonic() + 1)
+                    dismiss(dock.window())
+                    picture = folder / f"{name.lower()}-{width}x{height}-{theme}.png"
+                    viewer.window.screenshot(str(picture), canvas_only=False, flash=False)
+        viewer.close()
 
 
 def stain_dock(viewer: napari.Viewer, model: str, path: Path) -> None:
