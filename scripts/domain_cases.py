@@ -1,7 +1,13 @@
-"""The images that `domain_plot.py` checks: held-out and mitotic Jurkat cells, degraded copies of held-out ones, and other modalities."""
+"""The images that `domain_plot.py` checks: held-out and mitotic Jurkat cells, degraded copies of held-out ones, and other modalities.
+
+``python scripts/domain_cases.py [FOLDER]`` prints, for transmitted-light images and stains of the folder of real data (by default
+``../shared/data``), simulated fields and color pictures, which light is guessed from the pixels, and the verdict and first reason of the
+bundled models that fit.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +16,12 @@ import numpy as np
 from scipy import ndimage
 from skimage.transform import rescale
 
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.models import open_models
+from napari_virtual_paint.models.applicability.check import check_domain
+from napari_virtual_paint.models.applicability.modality import guess_color, guess_light
+from napari_virtual_paint.models.channel_names import light_of
+from napari_virtual_paint.models.ranking import rank_models
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
@@ -120,3 +132,66 @@ def _others(data: Path) -> Iterator[Case]:
 def _other(name: str, image: np.ndarray, truth: np.ndarray) -> Case:
     image = image.astype(np.float32)
     return Case(name, "other modality", MEAN + SD * (image - image.mean()) / image.std(), truth.astype(np.float32), 0)
+
+
+FOLDERS = (
+    *("cell_painting", "ecoli", "hipsc_3d", "hipsc_3d_pairs", "jurkat_flow", "neurons", "nf1"),
+    *("phenix_live", "saureus", "vendor_formats", "worms"),
+)
+"""Folders of images with named channels."""
+EACH = 4  # images of a folder
+PICTURES = ("astronaut", "chelsea", "coffee", "retina", "rocket")
+
+
+def real_images(data: Path) -> Iterator[tuple[str, str, Stack]]:
+    """Yield name, light (by the names of channel and file) and pixels of each channel: the first time point's middle plane."""
+    for folder in FOLDERS:
+        files = [path for path in sorted((data / folder).iterdir()) if path.suffix in (".tif", ".nd2", ".czi")]
+        for path in [each for each in files if "masks" not in each.name and "labels" not in each.name][:EACH]:
+            found = read(path)
+            name = path.name.split(".")[0]
+            for index, label in enumerate(found.channel_labels[:5]):
+                light = light_of(label) or light_of(name) or "?"
+                yield f"{folder}/{name} {label}", light, _middle_plane(found, index)
+    field = simulate_field(SimulationSettings(size=512, seed=77))
+    for light, stack in (("brightfield", field.brightfield), ("fluorescence", field.stains)):
+        for index, label in enumerate(stack.channel_labels):
+            yield f"simulated {label}", light, _middle_plane(stack, index)
+
+
+def _middle_plane(stack: Stack, channel: int) -> Stack:
+    """Return a plane of a channel, without its name."""
+    plane = stack.shape[2] // 2
+    return Stack(np.asarray(stack.data[:1, channel : channel + 1, plane : plane + 1]), None, stack.pixel_size)
+
+
+def pictures() -> Iterator[tuple[str, str, Stack]]:
+    """Yield color pictures that come with scikit-image."""
+    from skimage import data as found
+
+    for name in PICTURES:
+        yield f"scikit-image {name}", "photograph", Stack(np.moveaxis(getattr(found, name)(), -1, 0)[None, :3, None], rgb=True)
+
+
+def main() -> None:
+    """Print a row an image and model: the light by its name, the light guessed from its pixels, and what the bundled models say."""
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[2] / "shared" / "data"
+    models = {model.info.id: model for model in open_models()}
+    print("| image | light | guessed | model | verdict | first reason |\n|---|---|---|---|---|---|")
+    for name, light, stack in (*real_images(data), *pictures()):
+        middle = np.asarray(stack.data)[0, :, 0].astype(np.float32)
+        guessed = guess_color(middle) if stack.rgb else guess_light(middle[0])
+        for one in rank_models({key: model.info for key, model in models.items()}, stack):
+            if not one.fits:
+                continue
+            try:
+                verdict = check_domain(models[one.key], stack)
+            except VirtualPaintError as error:
+                print(f"| {name} | {light} | {guessed or ''} | {one.key} | | {error} |")
+                continue
+            said = ("", "") if verdict is None else (verdict.verdict, next(iter(verdict.reasons), ""))
+            print(f"| {name} | {light} | {guessed or ''} | {one.key} | {said[0]} | {said[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,7 @@ import pytest
 
 from napari_virtual_paint.models import Card, ModelInfo
 from napari_virtual_paint.models.applicability.check import DomainVerdict
-from napari_virtual_paint.models.ranking import held_out_score, model_light, rank_models, shortfall
+from napari_virtual_paint.models.ranking import held_out_score, rank_models, shortfall
 from napari_virtual_paint.stack import Stack
 
 OFFSETS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
@@ -69,8 +69,8 @@ def test_a_model_of_another_light_comes_behind() -> None:
     ranked = {one.key: one for one in rank_models(ALL, image("w1DAPI"))}
     assert ranked["one"].light == "fluorescence"
     assert ranked["one"].fits, "it can be painted, though"
-    assert model_light(PHASE) == "phase"
-    assert model_light(WINDOW) is None
+    assert PHASE.light == "phase"
+    assert WINDOW.light is None
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from napari_virtual_paint.models.channel_names import light_of
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
@@ -93,6 +94,11 @@ class ModelInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    @property
+    def light(self) -> str | None:
+        """Light that it paints from, by the names of its channels, else by its own: as `light_of` returns; None where they are silent."""
+        return next((light for name in (*self.channels, self.id, self.name) if (light := light_of(name)) is not None), None)
 
     def __hash__(self) -> int:
         return hash((self.id, self.version, self.source))

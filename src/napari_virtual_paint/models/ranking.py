@@ -99,14 +99,9 @@ def rank_models(
     return sorted(found, key=lambda one: one.rank, reverse=True)
 
 
-def model_light(info: ModelInfo) -> str | None:
-    """Return the light that a model paints from, by the names of its channels, else by its own; None where they are silent."""
-    return next((light for name in (*info.channels, info.id, info.name) if (light := light_of(name)) is not None), None)
-
-
 def other_light(info: ModelInfo, stack: Stack, found: Match) -> str:
     """Return the light of the channels that a model gets if their names say that it was trained on another; else an empty string."""
-    wanted = model_light(info)
+    wanted = info.light
     if wanted not in UNSTAINED or found.luminance:
         return ""
     lights = [light_of(stack.channel_labels[index]) for index in found.channels]

@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtWidgets import QComboBox, QLabel
 
 from napari_virtual_paint._napari.stain.dock import StainDock
+from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
 pytestmark = pytest.mark.usefixtures("offered")
 
@@ -70,6 +71,38 @@ def test_another_model_is_an_empty_row_until_one_is_chosen(viewer, dock):
     assert more.findChild(QComboBox) is box, "the row stays while other things are chosen"
     box.setCurrentIndex(box.findData("small"))
     assert dock.value().more == ("small",)
+
+
+def test_a_channel_named_for_fluorescence_is_painted_only_after_a_question(viewer, dock, qtbot):
+    viewer.add_image(noise(16, 32, 32), name="w1DAPI")
+    dock.choose(model="small-3d")
+    form, paint = dock.form, dock.panel.button_paint
+    assert form.doubt.text() == "⚠ w1DAPI is named for fluorescence; this model paints from brightfield."
+    assert not form.confirm.isHidden()
+    assert not paint.isEnabled()
+    assert not dock.panel.button_preview.isEnabled()
+    form.confirm.click()
+    assert paint.isEnabled()
+    viewer.add_image(noise(16, 32, 32), name="w2FITC")
+    dock.choose(layers=("w2FITC",))
+    assert not paint.isEnabled(), "another image is another question"
+    viewer.layers["w2FITC"].name = "w2Brightfield"
+    assert form.confirm.isHidden()
+    assert paint.isEnabled()
+
+
+def test_a_channel_that_looks_like_fluorescence_is_painted_only_after_a_question(viewer, dock, qtbot):
+    """DNA of a simulated field, under a name that says nothing; noise looks like nothing."""
+    stain = np.asarray(simulate_field(SimulationSettings(size=128, seed=3)).stains.data)[0, 0, 0]
+    for name, plane in (("camera 1", stain), ("camera 2", noise(128, 128))):
+        viewer.layers.clear()
+        viewer.add_image(np.repeat(plane[None], 8, 0), name=name)
+        dock.choose(model="small-3d")
+        qtbot.waitUntil(lambda: not dock._checks.running, timeout=30_000)
+        assert (dock.form.doubt.text() if not dock.form.confirm.isHidden() else "") == (
+            "⚠ camera 1 looks like fluorescence; this model paints from brightfield." if name == "camera 1" else ""
+        )
+        assert dock.panel.button_paint.isEnabled() == (name == "camera 2")
 
 
 def test_pixel_sizes_that_are_missing_are_named_by_axis(viewer, dock, qtbot):

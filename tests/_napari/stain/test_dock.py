@@ -581,7 +581,7 @@ def test_every_control_has_a_tooltip(dock):
             assert button.toolTip(), button.text()
     for combo in dock.findChildren(QComboBox):
         assert combo.toolTip()
-    for name in ("layers", "tile", "hide_input", "offer", "about", "advanced"):
+    for name in ("layers", "tile", "hide_input", "offer", "confirm", "about", "advanced"):
         assert getattr(dock.form, name).toolTip(), name
 
 

@@ -17,6 +17,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Model, ModelInfo, check_model, open_model
 from napari_virtual_paint.models.applicability.check import check_domain, summarize
+from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.package.copying import add_domain
 from napari_virtual_paint.models.package.domain import Domain
@@ -75,6 +76,17 @@ def test_a_fault_is_named_first(model: Model, change, words: str) -> None:
     assert verdict is not None
     assert verdict.verdict != "inside"
     assert words in verdict.reasons[0], verdict
+
+
+@pytest.mark.parametrize(
+    ("offset", "sentence"), [(5.0, "Much brighter than the training images."), (-5.0, "Much darker than the training images.")]
+)
+def test_brightness_is_said_without_the_units_of_a_model(model: Model, offset: float, sentence: str) -> None:
+    assert model.domain is not None
+    part = model.domain.parts["brightness"]
+    numbers = {name: group.mean[None] for name, group in model.domain.parts.items()} | {"brightness": part.mean[None] + offset}
+    said = reasons(model.domain, numbers, {"brightness": 3.0}, 0.0, 100, UNKNOWN)
+    assert said == (sentence,)
 
 
 def test_more_blur_is_further_out(model: Model) -> None:

@@ -35,6 +35,7 @@ from napari_virtual_paint._napari.stain.matching import (
     SelectedModels,
     fit_layers,
     fitting_names,
+    fluorescence_doubt,
     forecast,
     likely,
     model_rows,
@@ -74,6 +75,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         The painting or preview that runs; None when there is none.
     ranked
         All models, the best for the chosen layers first.
+    doubt
+        The question that has to be answered before a channel that seems to be fluorescence is painted; empty where there is none.
     fit
         How the chosen layers fit the chosen model.
     selected
@@ -103,6 +106,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._layers_chosen = self._model_chosen = False  # whether the user chose them, and not the dock
         self._painted: tuple[str, ...] = ()  # layers of the image that was painted last
         self.ranked: list[Candidate] = []
+        self.doubt = ""
         self._checks = DomainChecks(self)
         self._checks.checked.connect(self._show_verdict)
         self._checks.finished.connect(self._choose_again)
@@ -378,9 +382,11 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.ranked = self._rank(layers, state)
         listed = state.model in self.model_list.models
         self._model_chosen = self._model_chosen and listed
-        if self.ranked and (self._free_to_choose() or not listed):
-            state = replace(state, model=self.ranked[0].key, channels=state.channels if state.model == self.ranked[0].key else None)
+        if self.ranked and (self._free_to_choose() or not listed) and state.model != self.ranked[0].key:
+            state = replace(state, model=self.ranked[0].key, channels=None)
         state = replace(state, more=tuple(key for key in state.more if key in self.model_list.models))
+        if (state.layers, state.model) != (self._last.layers, self._last.model) and self._last.confirmed:
+            state = replace(state, confirmed=False)  # it was the answer for another image or model
         if state != self.value():
             self.form.setValue(state)
         self._last = state
@@ -403,7 +409,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         keys = {one.key: self._question_key(layers, source, self._alone(one.key, source)) for one in ranked if one.comparable}
         if not all(self._checks.knows(key) for key in keys.values()):
             return ranked
-        return rank_for(source, models, {name: self._checks.verdict(key) for name, key in keys.items()})
+        return rank_for(source, models, {name: self._checks.answer(key).verdict for name, key in keys.items()})
 
     def _alone(self, key: str, source: LayerSource) -> ModelSet:
         """Return a model of the list as it would paint an image alone; its weights are not kept after the check."""
@@ -458,9 +464,9 @@ class StainDock(QWidget):  # type: ignore[misc]
         source, settings, layers = self.fit.source, self.value().painting, self._chosen_layers()
         if self.painting is not None or source is None:
             return []
-        sets = [] if self.selected.models is None or self.fit.match is None else [self.selected.models]
-        sets += [self._alone(one.key, source) for one in self.ranked if one.comparable]
-        return [Question(self._question_key(layers, source, models), models, source.stack, settings) for models in sets]
+        sets = [] if self.selected.models is None or self.fit.match is None else [(self.selected.models, self.fit.match)]
+        sets += [(self._alone(one.key, source), one.match) for one in self.ranked if one.match is not None and one.comparable]
+        return [Question(self._question_key(layers, source, models), models, match, source.stack, settings) for models, match in sets]
 
     def _show_verdict(self, _: object = None) -> None:
         """Show what is known of the image and the chosen models; not while something is painted, which notes what was shown."""
@@ -469,9 +475,15 @@ class StainDock(QWidget):  # type: ignore[misc]
             return
         if source is None or models is None or self.fit.match is None:
             self.panel.domain.show_verdict(None)
+            self.doubt = ""
+            self.form.setDoubt("")
             return
         unchecked = [member.model.info.name for member in models.members if member.model.info.domain is None]
-        self.panel.domain.show_verdict(self._checks.verdict(self._question_key(self._chosen_layers(), source, models)), unchecked)
+        answer = self._checks.answer(self._question_key(self._chosen_layers(), source, models))
+        self.panel.domain.show_verdict(answer.verdict, unchecked)
+        self.doubt = fluorescence_doubt(models.members[0].model.info, source.stack, self.fit.match, answer.light)
+        self.form.setDoubt(self.doubt)
+        self._enable()
 
     def _start_forecast(self) -> None:
         """Work out, on a worker, on which device and how long it will paint."""
@@ -571,5 +583,6 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Enable what can be done now."""
         busy = self.painting is not None or self._saving.running
         flat = self.viewer.dims.ndisplay == 2
-        self.panel.set_busy(busy, ready=self.fit.ready and not busy, flat=flat, stains=bool(self._stain_layers()))
+        ready = self.fit.ready and not busy and (not self.doubt or self.value().confirmed)
+        self.panel.set_busy(busy, ready=ready, flat=flat, stains=bool(self._stain_layers()))
         self.form.setBusy(busy)

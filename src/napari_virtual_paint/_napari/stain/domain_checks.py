@@ -12,13 +12,14 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 
 if TYPE_CHECKING:
+    from napari_virtual_paint.models import Match
     from napari_virtual_paint.models.applicability.check import DomainVerdict
     from napari_virtual_paint.painting.model_set import ModelSet
     from napari_virtual_paint.painting.settings import PaintSettings
     from napari_virtual_paint.stack import Stack
 
 PAUSE = 200  # milliseconds after the last change before the image is checked
-MOST_REMEMBERED = 1000  # verdicts that are kept
+MOST_REMEMBERED = 1000  # answers that are kept
 
 QuestionKey: TypeAlias = tuple[tuple["weakref.ref[Any]", ...], tuple[Any, ...]]
 """The layers of an image (dead references equal none), and what else the verdict depends on."""
@@ -30,8 +31,17 @@ class Question:
 
     key: QuestionKey  # what the verdict is remembered by
     models: ModelSet
+    match: Match  # what the first of them gets of the image
     stack: Stack
     settings: PaintSettings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found of an image."""
+
+    verdict: DomainVerdict | None = None  # None where the models have no summary of their training images
+    light: str | None = None  # the light of what the first model gets, by name or by pixels; None where it can't be told
 
 
 def question_key(layers: Sequence[Any], *rest: Any) -> QuestionKey:
@@ -49,7 +59,7 @@ class DomainChecks(QObject):  # type: ignore[misc]
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._verdicts: dict[QuestionKey, DomainVerdict | None] = {}
+        self._answers: dict[QuestionKey, Answer] = {}
         self._questions: Callable[[], Sequence[Question]] = tuple
         self._job = LatestJob(self, one_at_a_time=True)
         self._timer = Debounced(PAUSE, self._start, self)
@@ -61,16 +71,16 @@ class DomainChecks(QObject):  # type: ignore[misc]
 
     def knows(self, key: QuestionKey) -> bool:
         """Return whether a question has been answered."""
-        return key in self._verdicts
+        return key in self._answers
 
-    def verdict(self, key: QuestionKey) -> DomainVerdict | None:
-        """Return what was found for a question; None where nothing was, or the models have no summary of their training images."""
-        return self._verdicts.get(key)
+    def answer(self, key: QuestionKey) -> Answer:
+        """Return what was found for a question; an empty answer where nothing was yet."""
+        return self._answers.get(key, Answer())
 
     def forget(self, layer: Any) -> None:
         """Forget what was found for the old pixels of a layer."""
-        for key in [key for key in self._verdicts if any(known() in (layer, None) for known in key[0])]:
-            del self._verdicts[key]
+        for key in [key for key in self._answers if any(known() in (layer, None) for known in key[0])]:
+            del self._answers[key]
 
     def ask(self, questions: Callable[[], Sequence[Question]]) -> None:
         """Check soon; what is still to be checked of earlier questions is left.
@@ -88,21 +98,23 @@ class DomainChecks(QObject):  # type: ignore[misc]
         asked: dict[QuestionKey, Question] = {}
         for question in self._questions():
             asked.setdefault(question.key, question)
-        new = [question for key, question in asked.items() if key not in self._verdicts]
+        new = [question for key, question in asked.items() if key not in self._answers]
         if not new:
             return
 
-        def check() -> Generator[tuple[QuestionKey, DomainVerdict | None], None, None]:
+        def check() -> Generator[tuple[QuestionKey, Answer], None, None]:
+            from napari_virtual_paint.models.applicability.modality import light_of_image
             from napari_virtual_paint.painting.domain_check import domain_of
 
             for question in new:
-                yield question.key, domain_of(question.models, question.stack, question.settings)
+                light = light_of_image(question.models.members[0].model.info, question.stack, question.match)
+                yield question.key, Answer(domain_of(question.models, question.stack, question.settings), light)
 
         self._job.start(check, title="Comparing with the training images", piece=self._found, done=lambda _: self.finished.emit())
 
-    def _found(self, found: tuple[QuestionKey, DomainVerdict | None]) -> None:
-        key, verdict = found
-        while len(self._verdicts) >= MOST_REMEMBERED:
-            del self._verdicts[next(iter(self._verdicts))]
-        self._verdicts[key] = verdict
+    def _found(self, found: tuple[QuestionKey, Answer]) -> None:
+        key, answer = found
+        while len(self._answers) >= MOST_REMEMBERED:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = answer
         self.checked.emit(key)

@@ -180,6 +180,7 @@ class StainForm(BoundForm[StainState]):
         self.about = fold("About this model")
         self.channels = QFormLayout()
         self.ask, self.offer = words(), QCheckBox()
+        self.doubt, self.confirm = words(), QCheckBox("Paint from it all the same")
         self.device = self._choices("device", "Where to paint; Auto takes the fastest device there is")
         self.device_line = words()
         self.advanced = fold("Advanced")
@@ -204,7 +205,12 @@ class StainForm(BoundForm[StainState]):
         self._build()
         own = {name: getattr(self, name) for name in ("layers", "model", "more", "axes", "again", "keep", "hide_input")}
         painting = {f"painting.{name}": getattr(self, name) for name in LABELS}
-        others = {"ensemble": self.more.combine, "painting.resample": self.offer, "painting.tile": self._tile_size()}
+        others = {
+            "ensemble": self.more.combine,
+            "confirmed": self.confirm,
+            "painting.resample": self.offer,
+            "painting.tile": self._tile_size(),
+        }
         self.bind(StainState(), {**own, **painting, **others}, settle=_forget_channels)
 
     def setLayers(self, names: Sequence[str]) -> None:  # noqa: N802
@@ -255,6 +261,12 @@ class StainForm(BoundForm[StainState]):
         with self.silenced():
             for box, index in zip(self._rows, taken, strict=False):
                 box.setCurrentIndex(box.findData(index))
+
+    def setDoubt(self, question: str) -> None:  # noqa: N802
+        """Ask whether an image is what the model paints from; an empty string asks nothing."""
+        self.doubt.setText(f"⚠ {question}")
+        for widget in (self.doubt, self.confirm):
+            widget.setVisible(bool(question))
 
     def _rebuild_channels(self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], fixed: str) -> None:
         """Make the rows anew; the old ones are deleted later, since one of them may be telling a change right now."""
@@ -307,6 +319,10 @@ class StainForm(BoundForm[StainState]):
         self.offer.setToolTip("Bring the image to the pixel size that the model was trained at, and the stains back")
         self.offer.hide()
         self.ask.hide()
+        self.confirm.setToolTip(
+            "Stains painted from fluorescence by a model of transmitted light mean nothing; tick this if the guess is wrong"
+        )
+        self.setDoubt("")
         self.tile.setRange(0, 8192)
         self.tile.setSingleStep(32)
         self.tile.setSpecialValueText("auto")
@@ -333,7 +349,7 @@ class StainForm(BoundForm[StainState]):
             top.addWidget(widget)
         top.addWidget(_heading("Channels"))
         top.addLayout(self.channels)
-        for widget in (self.ask, self.offer, _heading("Device"), self.device, self.device_line, self.advanced):
+        for widget in (self.ask, self.doubt, self.confirm, self.offer, _heading("Device"), self.device, self.device_line, self.advanced):
             top.addWidget(widget)
         self.channels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
 

@@ -14,7 +14,7 @@ from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
-from napari_virtual_paint.models.ranking import Candidate, model_light, rank_models, shortfall
+from napari_virtual_paint.models.ranking import Candidate, rank_models, shortfall
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
@@ -106,6 +106,30 @@ def fitting_names(ranked: Sequence[Candidate]) -> str:
     return f"Models that fit: {_list(names)}." if names else "No model in the list fits this image."
 
 
+def fluorescence_doubt(info: ModelInfo, stack: Stack, found: Match, light: str | None) -> str:
+    """Return the question whether an image that seems to be fluorescence is to be painted by a model of transmitted light.
+
+    Parameters
+    ----------
+    found
+        What the model gets of the image.
+    light
+        The light that its pixels look like; None where that is not known.
+
+    Returns
+    -------
+    str
+        Empty where the names say that it is transmitted light, or nothing speaks for fluorescence.
+    """
+    if info.light not in UNSTAINED or found.luminance:
+        return ""
+    names = [stack.channel_labels[index] for index in found.channels]
+    named = next((name for name in names if light_of(name) == "fluorescence"), None)
+    if named is not None:
+        return f"{named} is named for fluorescence; this model paints from {info.light}."
+    return f"{names[0]} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
+
+
 def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
     """Return key, text and tooltip of each model in the order of their ranks, and whether it can be chosen."""
     rows = []
@@ -116,11 +140,11 @@ def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
             rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", False))
             continue
         verdict, score = candidate.verdict, candidate.score
-        said = [f"for {model_light(info)}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]
+        said = [f"for {info.light}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]
         said += [] if score is None else [f"{score:.2f}"]
         why = [
             "" if candidate.fits else "Its channels are to be chosen.",
-            f"It paints from {model_light(info)}; the image is named {candidate.light}." if candidate.light else "",
+            f"It paints from {info.light}; the image is named {candidate.light}." if candidate.light else "",
             "" if verdict is None else " ".join((f"Domain check: {DOMAIN_WORDS[verdict.verdict]}.", *verdict.reasons[:1])),
             "" if score is None else f"Correlation on unseen images, mean over its stains: {score:.2f}.",
             about,

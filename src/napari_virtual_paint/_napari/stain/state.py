@@ -25,6 +25,7 @@ class StainState:
     layers: tuple[str, ...] = ()  # names of the layers to paint from
     model: str = ""  # id of a listed model, or the path of a package
     channels: tuple[int, ...] | None = None  # positions of the image's channels in the model's order; None matches them by name
+    confirmed: bool = False  # whether the user confirmed that a channel that seems to be fluorescence is painted as transmitted light
     axes: str | None = None  # letters of the layers' axes (as in ``CYX``); None guesses them
     again: Again = "replace"  # whether painting again replaces the stain layers of this image and model, or adds new ones
     keep: bool = True  # whether a cancelled painting leaves what is painted

@@ -17,6 +17,7 @@ import numpy as np
 from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Mask, PatchDescriptors, describe_field
 from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift, widened
 from napari_virtual_paint.models.applicability.magnification import find_zoom
+from napari_virtual_paint.models.applicability.modality import light_of_image, wrong_light
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.info import ModelInfo
@@ -184,7 +185,8 @@ def check_domain(
     if domain is None:
         return None
     network = model.network if domain.deep is not None else None
-    fields = list(fields_of(model.info, stack, matched or match(model.info, stack, channels), resample))
+    found = matched or match(model.info, stack, channels)
+    fields = list(fields_of(model.info, stack, found, resample))
     most, plan = MOST_PATCHES // len(fields), domain.deep
     if quick:
         most, plan = most // QUICK, None if plan is None else replace(plan, count=-(-plan.count // QUICK))
@@ -194,13 +196,20 @@ def check_domain(
         return None
     size = UNKNOWN if resample else stack.pixel_size
     verdict = compare(domain, known, size)
-    if quick or verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE:
+    if quick or verdict.verdict == "inside":
         return verdict
-    return compare(domain, known, size, find_zoom(domain, network, fields))
+    light = wrong_light(model.info, light_of_image(model.info, stack, found))
+    if not light and verdict.parts.get("pixel size", 0.0) > EDGE:
+        return verdict
+    return compare(domain, known, size, None if light else find_zoom(domain, network, fields), light)
 
 
 def compare(
-    domain: Domain, descriptors: Sequence[PatchDescriptors], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None
+    domain: Domain,
+    descriptors: Sequence[PatchDescriptors],
+    pixel_size: PixelSize = UNKNOWN,
+    zoom: float | None = None,
+    light: str = "",
 ) -> DomainVerdict:
     """Compare the descriptors of an image with a summary.
 
@@ -212,6 +221,8 @@ def compare(
         Of the image; UNKNOWN to ignore it.
     zoom
         Size of structures relative to the training images, from `find_zoom`; None where the magnification is not what differs.
+    light
+        The sentence on another light than that of the training images, from `wrong_light`.
     """
     every = [rows_of(one, domain) for one in descriptors]
     rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
@@ -223,7 +234,7 @@ def compare(
     if (far := _magnification(domain, pixel_size)) is not None:
         parts["pixel size"] = far
     distance = max(parts.values())
-    sentences = reasons(domain, rows, parts, saturated, min(one.levels for one in descriptors), pixel_size, zoom)
+    sentences = reasons(domain, rows, parts, saturated, min(one.levels for one in descriptors), pixel_size, zoom, light)
     return DomainVerdict(distance, verdict_word(distance), sentences, parts)
 
 

@@ -21,6 +21,7 @@ BLUR = 4 * np.pi**2 * np.log10(np.e)  # A Gaussian of SD s px takes BLUR * (s * 
 EXPLAINED = 0.5  # A cause is named if it leaves less than this share unexplained
 VAGUE = 0.5  # weight of sentences on brightness and contrast relative to those that name a cause
 SAME = 1.25  # power that differs by less than this factor is called the same
+MUCH = 2.0  # mean difference, in the units of the network's input, from which an image is called much brighter or darker
 FINE = EDGES[-3]  # frequency, cycles a pixel, from which detail is called fine: the last octave
 
 
@@ -93,6 +94,7 @@ def reasons(
     levels: int,
     pixel_size: PixelSize,
     zoom: float | None = None,
+    light: str = "",
 ) -> tuple[str, ...]:
     """Return a sentence for each part beyond its limit, the most informative first.
 
@@ -106,13 +108,16 @@ def reasons(
         As in `PatchDescriptors`.
     zoom
         Size of structures relative to the training images; None where the magnification is not what differs.
+    light
+        The sentence on another light than that of the training images, or an empty string: it comes first, and nothing else is guessed.
     """
     out = {name: distance for name, distance in parts.items() if distance > 1.0}
-    zoom = None if is_white(domain, rows["detail"]) else zoom  # shrinking removes noise too
+    zoom = None if light or is_white(domain, rows["detail"]) else zoom  # shrinking removes noise too
     said: list[tuple[float, str]] = []
     if not out:
         return ()
-    inverted = bool({"contrast", "polarity"} & set(out)) and zoom is None and is_inverted(domain, rows)
+    said += [(300.0, light)] if light else []
+    inverted = not light and bool({"contrast", "polarity"} & set(out)) and zoom is None and is_inverted(domain, rows)
     if "pixel size" in out:
         said.append((200.0, _pixel_words(domain, pixel_size)))
     if zoom is not None:
@@ -122,7 +127,7 @@ def reasons(
         said.append((100.0, "Contrast is inverted: what is bright here was dark in the training images."))
     if "saturation" in out:
         said.append((out["saturation"], f"{saturated:.0%} of the pixels have the largest value: saturated?"))
-    if "detail" in out and zoom is None:
+    if "detail" in out and zoom is None and not light:
         said.append((out["detail"], detail_words(domain, rows["detail"], pixel_size)))
     if "density" in out:
         said.append((out["density"], _density_words(domain, rows["density"])))
@@ -131,7 +136,7 @@ def reasons(
         said.append((VAGUE * out["contrast"], words))
     if "brightness" in out and not inverted:
         said.append((VAGUE * out["brightness"], _brightness_words(domain.parts["brightness"], rows["brightness"])))
-    if "polarity" in out and not inverted and zoom is None:
+    if "polarity" in out and not inverted and zoom is None and not light:
         said.append((VAGUE * out["polarity"], "Bright and dark details stand to each other as in another kind of contrast, or of cells."))
     if "network" in out:
         times = f"{out['network']:.1f} times as far out as training images lie at most"
@@ -200,6 +205,10 @@ def _share(value: float) -> str:
     return next((word for most, word in words if value < most), f"{value:.0%}")
 
 
+def _times(value: float) -> str:
+    return "more than 100 times" if value > 100 else "less than a hundredth of" if value < 0.01 else f"{value:.2g} times"
+
+
 def _density_words(domain: Domain, rows: Numbers) -> str:
     found = float(rows.mean())
     what = "sparser, fewer cells?" if found < domain.density else "denser, more cells?"
@@ -213,13 +222,14 @@ def _contrast_words(part: DescriptorGroup, rows: Numbers, levels: int, usual: in
     times = 10.0 ** float(found[0] - training[0])
     few = f", with {levels} grey levels where it learned from {usual}" if levels < min(32, usual / 4) else ""
     if not 0.8 <= times <= 1.25:
-        return f"Local contrast is {times:.2g} times that of the training images{few}: other light, exposure or scaling?"
+        return f"Local contrast is {_times(times)} that of the training images{few}: other light, exposure or scaling?"
     return f"The histogram has another shape than the training images'{few}: other contrast or scaling?"
 
 
 def _brightness_words(part: DescriptorGroup, rows: Numbers) -> str:
     by = float((rows.mean(0) - part.mean).mean())
-    return f"It is {'brighter' if by > 0 else 'darker'} than the training images, by {abs(by):.2g} of the model's units."
+    word = "brighter" if by > 0 else "darker"
+    return f"Much {word} than the training images." if abs(by) >= MUCH else f"{word.capitalize()} than the training images."
 
 
 def is_inverted(domain: Domain, rows: Mapping[str, Numbers]) -> bool:
