@@ -15,7 +15,7 @@ from small_models import write_toy
 def test_a_model_that_was_stopped_early_is_marked_in_list_and_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path))
     write_toy(tmp_path / "early", id="early", name="Early one", card=Card(stopped="Stopped after 8 of 2,000 steps"))
-    write_toy(tmp_path / "whole", id="whole", name="Whole one", card=Card(trained_on="Much."))
+    write_toy(tmp_path / "whole", id="whole", name="Whole one", card=Card(trained_on="Much."), authors=())
     names = {key: name for key, name, _ in ModelList().rows()}
     assert names["early"] == "Early one (stopped after 8 of 2,000 steps)"
     assert names["whole"] == "Whole one"
@@ -24,3 +24,6 @@ def test_a_model_that_was_stopped_early_is_marked_in_list_and_card(tmp_path: Pat
         assert "Stopped after 8 of 2,000 steps." in text
     for text in (card(whole), summary(whole)):
         assert "Stopped" not in text
+    assert "Authors" not in card(whole), "nobody is invented"
+    write_toy(tmp_path / "signed", id="signed", name="Signed one", authors=("Ada Lovelace",))
+    assert "<b>Authors.</b> Ada Lovelace" in card(open_model("signed").info)

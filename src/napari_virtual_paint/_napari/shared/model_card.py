@@ -64,7 +64,8 @@ def card(info: ModelInfo) -> str:
     parts += [
         ("Pixel size", size),
         ("Domain", KNOWN if info.domain is not None else ""),
-        ("Licence", info.license),
+        ("Authors", ", ".join(info.authors)),
+        ("License", info.license),
         ("Version", info.version),
         ("Package", str(info.source)),
     ]

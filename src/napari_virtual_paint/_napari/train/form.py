@@ -40,6 +40,10 @@ LENGTHS = (
     ("minutes", "Minutes"),
     ("steps", "Steps"),
 )
+LICENSE_TIP = (
+    "Under which license others may use the model; its card states it. CC BY: whoever uses it names the author. CC0: no conditions. "
+    "CC BY-NC: not for commercial use. The others are licenses of software"
+)
 TEXT_HEIGHT = 170
 
 
@@ -72,7 +76,7 @@ class TrainForm(BoundForm[TrainState]):
         self.name, self.stain_names = QLineEdit(), QLineEdit()
         self.held_out = combo("What the network never learns from: it chooses the best epoch, and gives the scores on the card", HELD_OUT)
         self.author, self.not_for = QLineEdit(), QLineEdit()
-        self.license = combo("Under which license the model may be used; it is stated on its card", LICENSES)
+        self.license = combo(LICENSE_TIP, LICENSES)
         self.length = combo("How long to train: a few steps are timed on this machine, and as many are made as fit", LENGTHS, letters=6)
         self.time = words()  # what the chosen length means
         self.amount = QSpinBox()

@@ -34,9 +34,9 @@ STEPS, EPOCH = 15000, 300  # those of a configuration that states none
 BAND = 0.2  # share of each image that a held-out band takes
 MINUTES: Mapping[str, int] = {"10 min": 10, "30 min": 30, "1 h": 60, "3 h": 180}  # lengths that are times
 LICENSES = (
-    ("CC-BY-4.0", "CC BY 4.0 (name the author)"),
-    ("CC0-1.0", "CC0 (no conditions)"),
-    ("CC-BY-NC-4.0", "CC BY-NC 4.0 (no business)"),
+    ("CC-BY-4.0", "CC BY 4.0"),
+    ("CC0-1.0", "CC0 1.0"),
+    ("CC-BY-NC-4.0", "CC BY-NC 4.0"),
     ("BSD-3-Clause", "BSD 3-Clause"),
     ("MIT", "MIT"),
     ("Apache-2.0", "Apache 2.0"),
