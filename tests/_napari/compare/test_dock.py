@@ -20,6 +20,7 @@ from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.form import CompareSettings
 from napari_virtual_paint._napari.compare.panel import KEYS
 from napari_virtual_paint._napari.compare.scores import ScoreRow
+from napari_virtual_paint._napari.compare.side_by_side import pairs_across
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.shared.stain_view import KEY as NEXT_STAIN
 from napari_virtual_paint._napari.shared.view_state import Snapshot
@@ -284,6 +285,20 @@ def test_side_by_side_puts_predicted_beside_true_and_goes_back_exactly(layout, o
     assert look(viewer) == before
     layer(dock, "DNA (predicted)").visible = False
     assert layer(dock, "DNA").visible
+
+
+@pytest.mark.parametrize(
+    ("pairs", "canvas", "image", "across"),
+    [
+        (1, (900, 600), (1, 4), 1),  # beside each other, as the button says
+        (3, (600, 900), (1, 1), 0),  # two rows of three: 300
+        (5, (950, 900), (1, 1), 2),  # three rows of two pairs: 225; five rows of one: 190; two rows of five: 180
+        (5, (1000, 300), (1, 1), 1),  # five rows of one: 150; three rows of two pairs: 75
+        (2, (600, 900), (1, 4), 0),  # two rows of two either way, 112.5 pixels high
+    ],
+)
+def test_panels_are_as_large_as_the_canvas_allows(pairs, canvas, image, across):
+    assert pairs_across(pairs, canvas, image) == across
 
 
 def open_mixture(viewer) -> None:

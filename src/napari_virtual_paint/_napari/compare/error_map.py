@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layer_pairs import is_error_map
 from napari_virtual_paint._napari.shared.layers import ERROR_MAP, KEY, our_metadata
+from napari_virtual_paint._napari.shared.view_state import one_redraw
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.text import byte_size
 
@@ -142,8 +143,13 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
         found.data, name=f"{found.stain} (error)", colormap=colormap(viewer.dims.ndisplay == 3), contrast_limits=limits, visible=visible,
         blending="translucent_no_depth", rendering="translucent", metadata={KEY: noted}, **place,
     )  # fmt: skip
-    layer.colorbar.visible = True
+    layer.colorbar.visible = visible  # drawing one takes napari as long as the rest of a layer, so that hidden maps get theirs later
+    layer.events.visible.connect(_show_colorbar)
     return layer
+
+
+def _show_colorbar(event: Any) -> None:
+    event.source.colorbar.visible = event.source.visible
 
 
 def _earlier(viewer: Any, predicted: Any, truth: Any) -> Any | None:
@@ -245,7 +251,8 @@ class ErrorMaps(QObject):  # type: ignore[misc]
         self.adding.emit()
         before = set(self._viewer.layers)
         try:
-            layer = add_error_map(self._viewer, found, pair.predicted, pair.truth, visible)
+            with one_redraw(self._viewer):
+                layer = add_error_map(self._viewer, found, pair.predicted, pair.truth, visible)
         except Exception as error:  # noqa: BLE001 - shown, with its traceback in the log
             self._layers += set(self._viewer.layers) - before  # what napari could not show is in its list all the same
             self.remove()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class LayerPair:
     truth: Any
 
 
-def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[list[Any], int, tuple[int, int]]:
+def arrange(pairs: Sequence[LayerPair], layout: Layout, across: int) -> tuple[list[Any], int, tuple[int, int]]:
     """Return the order of layers, the stride and the shape (rows, columns) of a grid that puts predicted beside true.
 
     Parameters
@@ -40,8 +41,8 @@ def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[lis
         The pairs; several may have the same true layer (two models painted it): then each true layer ends a row of its predictions.
     layout
         As in `PairView.side_by_side`.
-    wide
-        Whether the true layers come below the predicted rather than right of them.
+    across
+        How many pairs stand beside each other in a row, as from `pairs_across`; 0: all, the true layers below the predicted.
     """
     n = len(pairs)
     by_truth: dict[Any, list[Any]] = {}
@@ -53,9 +54,26 @@ def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[lis
         return [layer for row in rows for layer in row], 1, (-1, len(rows[0]) if same else -1)
     if layout == "overlaid":
         return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], n, (1, 2)
-    if wide and n > 1:
+    if across == 0:
         return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], 1, (2, -1)
-    return [layer for pair in pairs for layer in (pair.predicted, pair.truth)], 1, (-1, 2)
+    return [layer for pair in pairs for layer in (pair.predicted, pair.truth)], 1, (-1, 2 * across)
+
+
+def pairs_across(n: int, canvas: tuple[float, float], image: tuple[float, float]) -> int:
+    """Return how `arrange` shows n pairs largest.
+
+    Parameters
+    ----------
+    canvas, image
+        Height and width of each.
+    """
+
+    def size(rows: int, columns: int) -> float:
+        return min(canvas[0] / rows / image[0], canvas[1] / columns / image[1])
+
+    sizes = {0: size(2, n)} if n > 1 else {}  # of one pair, the two are beside each other
+    sizes |= {across: size(math.ceil(n / across), 2 * across) for across in range(1, n + 1)}
+    return max(sizes, key=lambda across: sizes[across])
 
 
 class LimitsLink:
@@ -144,7 +162,7 @@ class PairView(QObject):  # type: ignore[misc]
         with self._showing(pairs, "side by side"):
             whole = self._shows_everything()
             set_grid(self._viewer, enabled=False)
-            arranged, stride, shape = arrange(pairs, layout, self._wide(len(pairs)))
+            arranged, stride, shape = arrange(pairs, layout, pairs_across(len(pairs), self._viewer.canvas.size, self._image_size()))
             self._show_alone(arranged)
             self._match(limits)
             order_layers(self._viewer, arranged)
@@ -234,14 +252,6 @@ class PairView(QObject):  # type: ignore[misc]
             found = limits[index] if index < len(limits) else None
             if found is not None:
                 pair.predicted.contrast_limits, pair.truth.contrast_limits = found
-
-    def _wide(self, n: int) -> bool:
-        """Return whether two rows of n boxes show the images larger than n rows of two."""
-        height, width = self._viewer.canvas.size
-        tall, broad = self._image_size()
-        rows = min(height / 2 / tall, width / n / broad)
-        columns = min(height / n / tall, width / 2 / broad)
-        return bool(rows >= columns)
 
     def _image_size(self) -> tuple[float, float]:
         low, high = displayed_box(self._viewer, self._layers())[:, -2:]
