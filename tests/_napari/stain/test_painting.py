@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs
@@ -226,6 +227,8 @@ def test_the_sentence_at_the_end(dock: StainDock, qtbot: Any) -> None:
     finish(qtbot, dock)
     assert status(dock).startswith("Done in ")
     assert status(dock).endswith(" s (CPU).")
+    lines = [label.text() for label in dock.viewer.window._qt_window.findChildren(QLabel)]
+    assert f"Painting with A small model: {status(dock)}" in lines, "napari's activity dialog says the same"
     report = {
         "model": "a",
         "version": "1",

@@ -94,7 +94,7 @@ class LatestJob(QObject):  # type: ignore[misc]
         # A tick is always followed: it finds out that the parent is gone. A slot of `destroyed` can't: where Python's collector frees
         # the parent, it may have cleared the slot before Qt calls it, which crashes.
         calls = {"piece": piece, "tick": tick or _ignore, "done": done, "failed": failed, "cancelled": cancelled, "closed": closed}
-        guarded = {name: partial(self._call, number, call) for name, call in calls.items() if call is not None}
+        guarded: dict[str, Any] = {name: partial(self._call, number, call) for name, call in calls.items() if call is not None}
 
         def begin() -> None:
             job = self._newest = jobs.start(make, title=title, quiet=quiet, **guarded)

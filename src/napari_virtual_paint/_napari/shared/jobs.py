@@ -36,7 +36,7 @@ from napari_virtual_paint.runtime.text import elapsed, one_line
 from napari_virtual_paint.runtime.write_errors import os_error_of
 
 TICK = 500  # milliseconds between two updates of the screen while work runs: layers refresh twice a second at most
-PATIENCE = 500  # milliseconds that a cancelled worker has to end by itself before its job is ended without it
+PATIENCE = 250  # milliseconds that a cancelled worker has to end by itself before its job is ended without it
 
 THREADS = 8  # minimum number of threads in Qt's pool: a painting that waits for another must not keep the scores from their thread
 
@@ -91,7 +91,9 @@ class Job(QObject):  # type: ignore[misc]
     stopped = Signal()
     """Emitted when the thread is free again, which for a cancelled job may be later."""
 
-    def __init__(self, title: str, quiet: bool = False, **callbacks: Callable[..., Any] | None) -> None:
+    def __init__(
+        self, title: str, quiet: bool = False, sentence: Callable[[Any], str] | None = None, **callbacks: Callable[..., Any] | None
+    ) -> None:
         super().__init__()
         self.title = title
         self.running = True
@@ -108,6 +110,7 @@ class Job(QObject):  # type: ignore[misc]
         self._patience.timeout.connect(self._cancelled)
         self._quiet = quiet
         self._activity: ActivityBar | None = None
+        self._describe = sentence
         self._sentence = ""  # how it ended
         self._began = time.monotonic()
 
@@ -208,7 +211,7 @@ class Job(QObject):  # type: ignore[misc]
         if not self.running or self._cancel_requested.is_set():
             return
         if outcome.error is None:
-            self._end(f"Done in {elapsed(time.monotonic() - self._began)}.")
+            self._end(self._describe(outcome.result) if self._describe else f"Done in {elapsed(time.monotonic() - self._began)}.")
             self._call("done", outcome.result)
         elif isinstance(outcome.error, Cancelled):
             self._cancelled()
@@ -290,6 +293,7 @@ def start(
     cancelled: Callable[[], Any] | None = None,
     closed: Callable[[], Any] | None = None,
     quiet: bool = False,
+    sentence: Callable[[Any], str] | None = None,
 ) -> Job:
     """Run a generator in a thread.
 
@@ -314,12 +318,14 @@ def start(
         Called instead of all these when the viewer is closed mid-run.
     quiet
         Whether to leave it out of the activity dialog, as what goes on in the background without being asked for.
+    sentence
+        Says of what the generator returned how it went, for the activity dialog; by default how long it took.
 
     Returns
     -------
     The job; `cancel` stops it.
     """
-    job = Job(title, quiet, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled, closed=closed)
+    job = Job(title, quiet, sentence, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled, closed=closed)
     job.begin(make)
     return job
 

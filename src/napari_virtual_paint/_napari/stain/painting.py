@@ -224,6 +224,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             failed=self._failed,
             cancelled=self._cancelled,
             closed=self._steps.clear,
+            sentence=lambda painting: done_sentence(painting.report),
         )
 
     def _preview_started(self, piece: Any) -> None:
