@@ -175,8 +175,8 @@ class CellMap(QWidget):  # type: ignore[misc]
         self._values: dict[str, tuple[str, ...]] = {}
         for text, data in (("PCA", "pca"), ("UMAP", "umap")):
             self.kind.addItem(text, data)
-        self.kind.setToolTip("PCA shows the two directions that differ most; UMAP keeps neighbours together (made in the background)")
-        self.colour.setToolTip("Colour the cells by this metadata")
+        self.kind.setToolTip("PCA shows the two directions that differ most; UMAP keeps neighbors together (made in the background)")
+        self.colour.setToolTip("Color the cells by this metadata")
         self.legend.setWordWrap(True)
         self.legend.setTextFormat(Qt.TextFormat.RichText)
         line = QHBoxLayout()

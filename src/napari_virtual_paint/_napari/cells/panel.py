@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
 LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
-GAUGES = ("Mahalanobis", "Neighbour")
+GAUGES = ("Mahalanobis", "Neighbor")
 GAP = 8  # pixels between the two gauges
 OBEYS = 0.5  # share of the change asked for below which a picture does not obey: the meter turns amber
 TYPING = 150  # milliseconds after the last letter before features are searched

@@ -274,7 +274,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
             chosen = next((column for column in columns if column.key == key), columns[0])
             return columns, shade(plate, chosen, states, rows)
 
-        self._colouring.start_function(compute, title="Colouring the map", done=lambda found: self._show_colours(plate, *found))
+        self._colouring.start_function(compute, title="Coloring the map", done=lambda found: self._show_colours(plate, *found))
 
     @timed
     def _show_colours(self, plate: Plate, columns: tuple[ColourKey, ...], shading: Shading) -> None:

@@ -27,7 +27,7 @@ from napari_virtual_paint._napari.profile.symbols import symbol_icon
 from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.widgets import button_grid, combo, footer, set_choices, words
 
-NO_REPORT = "Open a report (`virtual-paint evaluate … --level profiles -o REPORT`), or drop its folder here."
+NO_REPORT = "Drop the folder of a report here, or open one. The Evaluate dock writes reports: tick Profiles there."
 MODES = (
     ("box", "Box", "Drag a box over wells to select them (B); with Shift they are added"),
     ("lasso", "Lasso", "Draw around wells to select them (L); with Shift they are added"),
@@ -56,8 +56,8 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.title = words(NO_REPORT)
         self.open = QPushButton("Open…")
         self.menu = QMenu(self.open)
-        self.kind = combo("UMAP keeps neighbours together; PCA shows the two directions that differ most", letters=4)
-        self.column = combo("What the wells are coloured by", letters=6)
+        self.kind = combo("UMAP keeps neighbors together; PCA shows the two directions that differ most", letters=4)
+        self.column = combo("What the wells are colored by", letters=6)
         self.view, self.legend = ScatterView(), Legend()
         self.modes: dict[str, QPushButton] = {}
         self.whole = QPushButton("Whole")
@@ -130,7 +130,7 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.title)
         choice = QHBoxLayout()
         choice.addWidget(self.kind, 1)
-        choice.addWidget(QLabel("Colour by"))
+        choice.addWidget(QLabel("Color by"))
         choice.addWidget(self.column, 2)
         top.addLayout(choice)
         top.addWidget(self.view, 1)

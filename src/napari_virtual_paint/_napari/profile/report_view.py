@@ -137,7 +137,7 @@ class ReportView(QObject):  # type: ignore[misc]
         table, key = self.table, self._panel.column.currentData()
         if table is not None and key:
             self._colouring.start_function(
-                partial(colour_rows, key, table.columns[key]), title="Colouring the wells", done=partial(self._show_colours, table)
+                partial(colour_rows, key, table.columns[key]), title="Coloring the wells", done=partial(self._show_colours, table)
             )
 
     @timed

@@ -154,7 +154,7 @@ def _tczyx(layer: Any, axes: str) -> Array:
     data = pixels_of(layer)
     if layer.rgb:
         if "C" in axes:
-            raise InputError(f"Layer {layer.name!r} has both colours and channels; split it into one layer per channel.")
+            raise InputError(f"Layer {layer.name!r} has both colors and channels; split it into one layer per channel.")
         data, axes = data[..., :3], axes + "C"
     order = sorted(range(len(axes)), key=lambda i: AXES.index(axes[i]))
     data = data.transpose(order)

@@ -191,8 +191,8 @@ class StainForm(BoundForm[StainState]):
             "tta", "Paint the image flipped and turned as well, and merge what comes out; the passes' SD becomes a hidden layer"
         )
         self.merge = self._choices("merge", "What several passes, or several models of one stain, become")
-        self.normalize = self._choices("normalize", "Normalise each time point by itself, or all by the statistics of the whole series")
-        self.normalize_label = QLabel("Normalise")
+        self.normalize = self._choices("normalize", "Normalize each time point by itself, or all by the statistics of the whole series")
+        self.normalize_label = QLabel("Normalize")
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
