@@ -22,10 +22,12 @@ UNITS = {"t": "minute", "z": "nanometer", "y": "micrometer", "x": "micrometer"}
 SCALES = {"t": 0.5, "c": 1, "z": 300, "y": 0.2, "x": 0.1}
 
 
-def make(path: Path, version: str, axes: str = "tczyx", units: dict[str, str] | None = None, data: np.ndarray | None = None) -> Path:
+def make(
+    path: Path, version: str, axes: str = "tczyx", units: dict[str, str] | None = None, data: np.ndarray | None = None, chunk: int = 16
+) -> Path:
     """Write an OME-Zarr by zarr alone, not by the code under test."""
     data = DATA[tuple(slice(None) if letter in axes else 0 for letter in "tczyx")] if data is None else data
-    chunks = (1,) * (data.ndim - 2) + (16, 16)
+    chunks = tuple(chunk if side > 4 else 1 for side in data.shape)  # of y and x, wherever they are
     if MODERN:
         form = 2 if version == "0.4" else 3
         group = zarr.open_group(str(path), mode="w", zarr_format=form)
@@ -214,7 +216,7 @@ def _group(path: Path, version: str, content: dict[str, Any]) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_chunk_is_read_before_it_is_asked_for(tmp_path: Path, version: str) -> None:
     path = tmp_path / "large.ome.zarr"
-    make(path, version, "tczyx")
+    make(path, version, "tczyx", chunk=512)
     array = path / "0" / (".zarray" if version == "0.4" else "zarr.json")
     content = json.loads(array.read_text())
     content["shape"] = [10, 3, 100, 4096, 4096]
