@@ -129,7 +129,7 @@ def evaluate(
         store, former = store.tidy()
         if former:
             yield EvaluationProgress(0, 0, "the report's fields were stored by an earlier version; they are evaluated again")
-        pace = ProgressScale(estimate(prepared, chosen, request.settings.workers, known))
+        pace = ProgressScale(estimate(len(prepared.keys), prepared.field_bytes, chosen, request.settings.workers, known))
         report = yield from _run(prepared, request, chosen, known, store, pace)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:

@@ -18,7 +18,7 @@ from qtpy.QtCore import QRect, Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
-from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
+from napari_virtual_paint._napari.evaluate.dock import EvaluateDock, _evaluate
 from napari_virtual_paint._napari.evaluate.form import LEVEL_TIPS, SEGMENTERS, WELL_FIELDS
 from napari_virtual_paint._napari.evaluate.headline import ReportHead, best_prediction, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
@@ -384,7 +384,12 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
     assert dock.form.source.currentText() == "Layers that are open: DNA, ER"
     images = images_of(viewer)
     assert list(images.predictions) == ["first", "second"]
+    assert images.nbytes == 4 * 3 * 2 * 24 * 24  # two stains of the truth and two predictions
     dock.choose(output=str(tmp_path / "report"))
+    steps = _evaluate(dock.value(), images, None)
+    assert next(steps).message == "Starting"
+    assert next(steps).seconds_left > 0
+    steps.close()
     dock.panel.start.click()
     ended(qtbot, dock)
     assert dock.head is not None

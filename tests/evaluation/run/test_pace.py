@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -53,8 +51,7 @@ def test_parts_follow_each_other_and_name_their_fields() -> None:
 
 def test_the_estimate_grows_with_fields_and_levels_and_shrinks_with_processes() -> None:
     def seconds(fields: int, *levels: str, workers: int = 1) -> float:
-        prepared: Any = SimpleNamespace(keys=tuple(map(str, range(fields))), field_bytes=40_000_000)
-        return estimate(prepared, levels, workers)["fields"]
+        return estimate(fields, 40_000_000, levels, workers)["fields"]
 
     one = seconds(1, "pixels")
     assert seconds(8, "pixels") == pytest.approx(8 * one)

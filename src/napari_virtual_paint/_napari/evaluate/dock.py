@@ -31,6 +31,7 @@ from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import rough_duration
 
@@ -251,6 +252,10 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
 def _evaluate(choice: EvaluateState, images: LayerImages | None, seconds: float | None) -> Generator[Progress, None, ReportHead]:
     """Evaluate in a process (on a worker), and return the headline of the report; `seconds` is how long it is estimated to take."""
     if images is not None:
-        choice = yield from write_images(images, choice)
+        from napari_virtual_paint.evaluation.run.pace import estimate
+
+        yield Progress(message="Starting")
+        seconds = sum(estimate(1, images.nbytes, choice.levels, choice.workers).values())
+        choice = yield from relay(write_images(images, choice), lambda step: replace(step, seconds_left=seconds))
     yield from cli_process.run(arguments(choice), TITLE, Progress(message="Starting", seconds_left=seconds))
     return read_head(Path(choice.output).expanduser())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,11 @@ class LayerImages:
 
     truth: Stack  # the true stains
     predictions: dict[str, Stack]  # name of the model -> predicted stains, whose channels have the names of the true ones
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images in float32."""
+        return 4 * sum(math.prod(each.shape) for each in (self.truth, *self.predictions.values()))
 
 
 def paired_stains(viewer: Any) -> tuple[str, ...]:

@@ -129,7 +129,7 @@ def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSu
         values += [f"{name}={value}" for value in different] if len(different) <= FEW else []
     controls = {"controls": counted(len(context.negative), "well"), "positive": counted(len(context.positive), "well")}
     found = {role: str(context.role(role) or "none") for role in COLUMNS} | controls
-    seconds = sum(estimate(prepared, choice.levels, choice.workers).values()) if choice.levels else None
+    seconds = sum(estimate(len(prepared.keys), prepared.field_bytes, choice.levels, choice.workers).values()) if choice.levels else None
     return InputSummary(_summary_text(context), tuple(map(str, context.wells.columns)), tuple(values), found, seconds)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, TypeVar
 
-from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.tasks import MODULES, needed_levels
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.processes import cores
@@ -59,14 +58,14 @@ PHASES: Mapping[str, str] = {
 
 
 def estimate(
-    prepared: PreparedEvaluation, levels: Sequence[str], workers: int = 0, places: Mapping[str, str] = MODULES
+    fields: int, field_bytes: int, levels: Sequence[str], workers: int = 0, places: Mapping[str, str] = MODULES
 ) -> dict[Stage, float]:
     """Return how many seconds each part of an evaluation takes.
 
     Parameters
     ----------
-    prepared
-        The prepared evaluation: the number and the size of its fields count.
+    fields, field_bytes
+        Number of fields, and bytes of the images of one, the truth's and the predictions', in float32.
     levels
         The levels that are asked for.
     workers
@@ -74,7 +73,7 @@ def estimate(
     places
         Name of a level -> ``module:OBJECT``.
     """
-    fields, planes = len(prepared.keys), prepared.field_bytes / 4e6
+    planes = field_bytes / 4e6
     needed = needed_levels(levels, places)
     count = min(workers or cores(), cores())
     by_field, by_level = max(min(count, fields), 1), max(min(count, len(levels)), 1)
