@@ -266,7 +266,7 @@ def test_a_stain_is_not_painted_as_brightfield_unless_it_is_named(tmp_path: Path
     code, _, err = predict(capsys, path, "-m", package, "-o", tmp_path / "out.zarr")
     assert code == 2
     assert err.splitlines()[-1] == (
-        f"virtual-paint: {path}: FITC is fluorescence by name, and the model toy-planes paints from Brightfield; its channels are FITC: "
+        f"virtual-paint: {path}: FITC is fluorescence by name, and the model toy-planes paints from brightfield; its channels are FITC: "
         "if that is meant, name the channel with --channels, as in --channels FITC."
     )
     assert not (tmp_path / "out.zarr").exists()

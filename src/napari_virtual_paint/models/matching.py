@@ -73,12 +73,12 @@ def stained_channels(info: ModelInfo, stack: Stack, found: Match) -> tuple[str, 
 
     An image's only channel is taken whatever its name is; a caller can then ask the user whether that is meant.
     """
-    if found.luminance or not any(light_of(name) in UNSTAINED for name in info.channels):
+    if found.luminance or info.light not in UNSTAINED:
         return ()
     names = [stack.channel_labels[index] for index in found.channels]
     wanted = info.channels if len(names) == len(info.channels) else info.channels[:1] * len(names)
     pairs = zip(names, wanted, strict=True)
-    return tuple(name for name, input_ in pairs if light_of(name) == "fluorescence" and light_of(input_) in UNSTAINED)
+    return tuple(name for name, input_ in pairs if light_of(name) == "fluorescence" != light_of(input_))
 
 
 def _match_channels(

@@ -716,7 +716,7 @@ def test_the_only_channel_is_asked_for_where_it_is_a_stain(one_plane, dock, qtbo
     monkeypatch.setattr(Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, :1], ("FITC",)))
     dock.open_plate("/plates/two.zarr")
     settle(qtbot, dock)
-    assert dock.view.form.ask.text().startswith("⚠ FITC is fluorescence by name, and the model toy-planes paints from Brightfield.")
+    assert dock.view.form.ask.text().startswith("⚠ FITC is fluorescence by name, and the model toy-planes paints from brightfield.")
     assert channel_boxes(dock) == [("choose…", ["choose…", "FITC"])]
     monkeypatch.setattr(Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, :1], ("Brightfield",)))
     dock.open_plate("/plates/three.zarr")

@@ -16,10 +16,10 @@ from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs, preferences
+from napari_virtual_paint._napari.shared.channel_rows import without_common_start
 from napari_virtual_paint._napari.shared.form_binding import replaced
 from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
-from napari_virtual_paint._napari.stain.form import without_common_start
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.choices import values_of
 from napari_virtual_paint.models import open_model

@@ -95,7 +95,7 @@ def test_a_plane_is_not_painted_as_thirteen(viewer, dock, shared_data):
     assert "This model needs 13 focal planes; your image has one. Models that fit:" in said
     assert "Cell Painting from brightfield" in said
     assert "Simulated Cell Painting" not in said, "it needs three"
-    assert not dock.form._rows, "the one plane can't be given to each input"
+    assert not dock.form.channels.boxes, "the one plane can't be given to each input"
     assert not dock.panel.button_paint.isEnabled()
     dock.choose(channels=(0,) * 13)
     assert not dock.panel.button_paint.isEnabled()

@@ -35,7 +35,7 @@ def one_plane(tmp_path_factory: pytest.TempPathFactory) -> Model:
         (("DNA", "Brightfield"), (1,), ""),
         (("channel 0",), (0,), ""),
         (("Phase",), (0,), ""),
-        (("FITC",), (None,), "FITC is fluorescence by name, and the model toy-planes paints from Brightfield."),
+        (("FITC",), (None,), "FITC is fluorescence by name, and the model toy-planes paints from brightfield."),
         (
             ("DNA", "405 nm"),
             (None,),
@@ -55,7 +55,7 @@ def test_a_stack_of_one_stain_is_asked_for_too(tmp_path: Path) -> None:
     model = toy_model(tmp_path)
     found = find_inputs(make_plate(tmp_path / "plate", 2, planes=5, channels=("Hoechst 33342",)), model.info)
     assert (found.wanted, found.taken) == (("the z-stack",), (None,))
-    assert found.question == "Hoechst 33342 is fluorescence by name, and the model toy-planes paints from Brightfield -4um."
+    assert found.question == "Hoechst 33342 is fluorescence by name, and the model toy-planes paints from brightfield."
 
 
 def test_the_first_field_that_can_be_read_tells(one_plane: Model, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
@@ -178,7 +179,7 @@ class StainForm(BoundForm[StainState]):
         self.more = MoreModels()
         self.summary, self.card = words(), words()
         self.about = fold("About this model")
-        self.channels = QFormLayout()
+        self.channels = ChannelRows()
         self.ask, self.offer = words(), QCheckBox()
         self.doubt, self.confirm = words(), QCheckBox("Paint from it all the same")
         self.device = self._choices("device", "Where to paint; Auto takes the fastest device there is")
@@ -197,11 +198,9 @@ class StainForm(BoundForm[StainState]):
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
         self.hide_input = QCheckBox("Hide the input and other stains of the image")
-        self._rows: list[QComboBox] = []
         self._models: list[ModelRow] = []
         self._waiting: list[ModelRow] = []
         self._later = Debounced(OPEN_LIST, lambda: self.setModels(self._waiting), self)
-        self._shown: tuple[Any, ...] = ()
         self._build()
         own = {name: getattr(self, name) for name in ("layers", "model", "more", "axes", "again", "keep", "hide_input")}
         painting = {f"painting.{name}": getattr(self, name) for name in LABELS}
@@ -254,13 +253,7 @@ class StainForm(BoundForm[StainState]):
         fixed
             What is taken, where there is nothing to choose.
         """
-        shown = (tuple(wanted), tuple(offered), fixed)
-        if shown != self._shown:
-            self._shown = shown
-            self._rebuild_channels(wanted, offered, fixed)
-        with self.silenced():
-            for box, index in zip(self._rows, taken, strict=False):
-                box.setCurrentIndex(box.findData(index))
+        self.channels.show_channels(wanted, offered, taken, fixed)
 
     def setDoubt(self, question: str) -> None:  # noqa: N802
         """Ask whether an image is what the model paints from; an empty string asks nothing."""
@@ -268,36 +261,14 @@ class StainForm(BoundForm[StainState]):
         for widget in (self.doubt, self.confirm):
             widget.setVisible(bool(question))
 
-    def _rebuild_channels(self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], fixed: str) -> None:
-        """Make the rows anew; the old ones are deleted later, since one of them may be telling a change right now."""
-        while self.channels.rowCount():
-            row = self.channels.takeRow(0)
-            for item in (row.labelItem, row.fieldItem):
-                if item is not None:
-                    item.widget().hide()
-                    item.widget().deleteLater()
-        self._rows = []
-        if fixed:
-            line = words(fixed)
-            line.setToolTip("What the model gets from the chosen layers")
-            self.channels.addRow(wanted[0] if len(wanted) == 1 else "Planes", line)
-            return
-        for name, short in zip(wanted, without_common_start(wanted), strict=True):
-            box = combo(f"The channel that the model takes as {name}", [(None, "choose…"), *offered])
-            box.currentIndexChanged.connect(self._channels_changed)
-            self.channels.addRow(_label(short, name), box)
-            self._rows.append(box)
-
     def setBusy(self, busy: bool) -> None:  # noqa: N802
         """Lock the form while a painting runs: it shows what is being painted."""
         self.lock(busy, but=("keep", "hide_input"))
-        for widget in (self.open, *self._rows):
+        for widget in (self.open, *self.channels.boxes):
             widget.setEnabled(not busy)
 
-    def _channels_changed(self) -> None:
-        taken = [box.currentData() for box in self._rows]
-        if not self._silent:
-            self.change(channels=None if any(index is None or index < 0 for index in taken) else tuple(taken))
+    def _channels_changed(self, taken: tuple[int, ...] | None) -> None:
+        self.change(channels=None if taken is None or min(taken) < 0 else taken)
 
     def _choices(self, setting: str, tip: str) -> QComboBox:
         return combo(tip, LABELS[setting].items())
@@ -348,10 +319,10 @@ class StainForm(BoundForm[StainState]):
         for widget in (self.more, self.summary, self.about):
             top.addWidget(widget)
         top.addWidget(_heading("Channels"))
-        top.addLayout(self.channels)
+        top.addWidget(self.channels)
         for widget in (self.ask, self.doubt, self.confirm, self.offer, _heading("Device"), self.device, self.device_line, self.advanced):
             top.addWidget(widget)
-        self.channels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.channels.valueChanged.connect(self._channels_changed)
 
     def _build_open(self) -> None:
         self.open.setToolTip("Open a model package (bioimage.io) from disk; packages can also be dropped here")
@@ -390,21 +361,6 @@ def _forget_channels(before: StainState, after: StainState) -> StainState:
     if (after.layers, after.model, after.axes) != (before.layers, before.model, before.axes):
         return replace(after, channels=None)
     return after
-
-
-def _label(text: str, tip: str) -> QLabel:
-    label = QLabel(text if len(text) <= 20 else text[:18] + "…")
-    label.setToolTip(tip)
-    return label
-
-
-def without_common_start(names: Sequence[str]) -> list[str]:
-    """Return names without the words that all of them begin with, so that they fit beside what they are about."""
-    words = [name.split(" ") for name in names]
-    common = 0
-    while len(names) > 1 and all(len(row) > common + 1 for row in words) and len({row[common] for row in words}) == 1:
-        common += 1
-    return [" ".join(row[common:]) for row in words]
 
 
 def _heading(text: str) -> QLabel:

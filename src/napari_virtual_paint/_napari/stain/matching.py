@@ -14,6 +14,7 @@ from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
+from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
 from napari_virtual_paint.models.ranking import Candidate, rank_models, shortfall
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
@@ -85,7 +86,7 @@ def fit_source(source: LayerSource, info: ModelInfo, state: StainState) -> Model
     except VirtualPaintError as error:
         if missing := shortfall(info, stack):
             return ModelFit(source, None, missing)
-        wanted = wanted_of(info, stack)
+        wanted = inputs_to_choose(info, stack)
         taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
         return ModelFit(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
     taken = (LUMINANCE,) if found.luminance else found.channels
@@ -123,11 +124,10 @@ def fluorescence_doubt(info: ModelInfo, stack: Stack, found: Match, light: str |
     """
     if info.light not in UNSTAINED or found.luminance:
         return ""
-    names = [stack.channel_labels[index] for index in found.channels]
-    named = next((name for name in names if light_of(name) == "fluorescence"), None)
-    if named is not None:
-        return f"{named} is named for fluorescence; this model paints from {info.light}."
-    return f"{names[0]} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
+    if stained := stained_channels(info, stack, found):
+        return f"{stained[0]} is named for fluorescence; this model paints from {info.light}."
+    name = stack.channel_labels[found.channels[0]]
+    return f"{name} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
 
 
 def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
@@ -152,13 +152,6 @@ def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
         text = " · ".join((info.name, *filter(None, said)))
         rows.append((candidate.key, text, "\n".join(filter(None, why)), True))
     return rows
-
-
-def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
-    """Return the inputs to choose channels for: one where the planes of one channel are enough, else all."""
-    if info.planes_as_channels and 1 < len(info.channels) <= stack.shape[2]:
-        return ("the z-stack",)
-    return info.channels
 
 
 def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) -> Forecast:

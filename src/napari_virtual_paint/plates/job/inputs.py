@@ -89,4 +89,4 @@ def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
 
 def _stained(info: ModelInfo, stained: Sequence[str]) -> str:
     be = "is" if len(stained) == 1 else "are"
-    return f"{' and '.join(stained)} {be} fluorescence by name, and the model {info.id} paints from {info.channels[0]}"
+    return f"{' and '.join(stained)} {be} fluorescence by name, and the model {info.id} paints from {info.light}"
