@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+import tifffile
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QMenu, QWidget
 
 from napari_virtual_paint._napari.commands import find_dock
@@ -171,3 +174,16 @@ def test_a_feature_is_dragged_with_three_clicks(viewer, hand, qtbot, monkeypatch
     assert list(dock.editor.vector.moved) == [feature]
     dock.shut()
     qtbot.waitUntil(lambda: not [each for each in threading.enumerate() if each.name == generator_thread.NAME], timeout=30_000)
+
+
+def test_an_image_dropped_on_the_stain_dock_is_opened_and_a_broken_one_named(viewer, hand, qtbot, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 1000, (32, 40), np.uint16)
+    tifffile.imwrite(tmp_path / "phase.tif", pixels)
+    dock = hand.open("Stain")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / name)) for name in ("gone.png", "phase.tif")])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    dock.dropEvent(QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, buttons, keys))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=30_000)
+    np.testing.assert_array_equal(np.asarray(viewer.layers[0].data).squeeze(), pixels)
+    assert any("gone.png" in record.message for record in notification_manager.records)
