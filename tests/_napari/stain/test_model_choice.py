@@ -97,6 +97,8 @@ def test_a_plane_is_not_painted_as_thirteen(viewer, dock, shared_data):
     assert "Simulated Cell Painting" not in said, "it needs three"
     assert not dock.form.channels.boxes, "the one plane can't be given to each input"
     assert not dock.panel.button_paint.isEnabled()
+    viewer.layers["Brightfield"].name = "phase"
+    assert "No model in the list fits this image." in dock.panel.check.text(), "the others of one plane paint from brightfield"
     dock.choose(channels=(0,) * 13)
     assert not dock.panel.button_paint.isEnabled()
 

@@ -119,7 +119,7 @@ def preflight(estimate: Estimate, resampled: bool) -> str:
     ]
     for note in estimate.warnings:
         if not (resampled and note.startswith("Pixels are")):
-            lines.append(f"{'ⓘ' if ' taken' in note else '⚠'} {escape(note)}")
+            lines.append(f"{'' if ' taken' in note else '⚠ '}{escape(note)}")
     return "<br>".join(lines)
 
 

@@ -508,7 +508,7 @@ class StainDock(QWidget):  # type: ignore[misc]
             lines = [model_card.preflight(found.estimate, offered)]
             if self.model is not None and self.fit.source is not None:
                 lines.append(model_card.missing_sizes(self.model.info, self.fit.source.stack))
-            self.panel.check.setText("<br>ⓘ ".join(line for line in lines if line))
+            self.panel.check.setText("<br>".join(line for line in lines if line))
         self._enable()
 
     def _channels(self) -> tuple[int, ...] | None:

@@ -338,7 +338,6 @@ class StainForm(BoundForm[StainState]):
         form = QFormLayout(inner)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         for label, widget in (
             ("Precision", self.precision),
             ("Blend", self.blend),
@@ -350,7 +349,11 @@ class StainForm(BoundForm[StainState]):
             ("When painting again", self.again),
             ("After cancel", self.keep),
         ):
-            form.addRow(label, widget)
+            if widget is self.tta:  # its texts would be cut beside so long a label
+                form.addRow(QLabel(label))
+                form.addRow(widget)
+            else:
+                form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
         self.advanced.setToolTip("Precision, blending, test-time augmentation, axes, and what happens to the layers")

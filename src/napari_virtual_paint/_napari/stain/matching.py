@@ -103,7 +103,7 @@ def rank_for(source: LayerSource, models: Mapping[str, Model], verdicts: Mapping
 
 def fitting_names(ranked: Sequence[Candidate]) -> str:
     """Return the sentence on the models that fit an image."""
-    names = [candidate.info.name for candidate in ranked if candidate.fits]
+    names = [candidate.info.name for candidate in ranked if candidate.fits and not candidate.light]
     return f"Models that fit: {_list(names)}." if names else "No model in the list fits this image."
 
 
