@@ -15,9 +15,12 @@ from qtpy.QtGui import QDropEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+import small_models
+import small_plates
 import vendor_plates
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.plate import state as plate_state
+from napari_virtual_paint._napari.plate.channel_choice import look
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache
 from napari_virtual_paint._napari.plate.well_map import WellMap
@@ -666,8 +669,6 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
 @pytest.fixture
 def one_plane(tmp_path, monkeypatch):
     """Offer one model, which paints from one brightfield plane."""
-    import small_models
-
     config = {**small_models.CONFIG_2D, "in_channels": 1}
     small_models.write_toy(tmp_path / "own" / "toy", channels=("Brightfield",), config=config, planes_as_channels=False, z_offsets=None)
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "own"))
@@ -731,3 +732,17 @@ def test_channels_with_names_need_no_question(dock):
     assert [chosen for chosen, _ in channel_boxes(dock)] == taken
     assert dock.value().painting.channels is None
     assert dock.view.form.ask.isHidden()
+
+
+def test_a_painting_goes_on_with_the_channels_that_it_was_begun_with(tmp_path):
+    config = {**small_models.CONFIG_2D, "in_channels": 1}
+    own = {"channels": ("Brightfield",), "config": config, "planes_as_channels": False, "z_offsets": None}
+    model = small_plates.toy_model(tmp_path, **own)
+    plate = small_plates.make_plate(tmp_path / "plate", 2, channels=("FITC",))
+    settings = PaintSettings(channels=("FITC",), device="cpu")
+    run_to_end(paint.paint_plate(plate.select("A1"), model, tmp_path / "out", settings))
+    found = plate_state.painted_fields(plate, str(tmp_path / "out"))
+    assert (found.model, found.channels, found.done) == ("toy-planes", ("FITC",), 1)
+    inputs, channels = look(plate, model.info, found.channels, begun=True)
+    assert (inputs.taken, inputs.question, channels) == ((0,), "", ("FITC",))
+    assert look(plate, model.info, None, begun=False)[0].question
