@@ -33,7 +33,7 @@ COMMANDS = {
     "simulate a plate, workers": "simulate OUT/p.zarr --plate 1x2 --size 64 --workers 2",
     "predict": "predict field.tif -m toy.zip -o OUT/o.ome.tif",
     "predict to Zarr": "predict field.tif -m toy.zip -o OUT/o.ome.zarr",
-    "register": "register stains.tif stains.tif --stain DNA --channel DNA -o OUT/o.ome.tif",
+    "register": "register stains.tif stains.tif --stain DNA --channel DNA --transform translation -o OUT/o.ome.tif",
     "plate predict": "plate predict plate.zarr -m toy.zip -o OUT/q.zarr --workers 1",
     "plate predict to files": "plate predict plate.zarr -m toy.zip -o OUT/q --workers 1",
     "evaluate": "evaluate stains.tif stains.tif --level pixels -o OUT/report --workers 1",
