@@ -202,6 +202,7 @@ from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
 stack = Stack(np.random.default_rng(0).integers(0, 255, (1, 1, 4, 400, 400), np.uint8))
+sys.dont_write_bytecode = True  # else what is imported from here on may leave half of it behind
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 try:
     write(stack, sys.argv[1], overwrite=True)
