@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from napari_virtual_paint import stain_names
 from napari_virtual_paint.cells.populations.composite import colours_of
-from napari_virtual_paint.channel_colors import ALONE, GRAY, MAGENTA, SPARE, STAINS, channel_color, is_transmitted, looks_together
+from napari_virtual_paint.channel_colors import (
+    ALONE,
+    GRAY,
+    MAGENTA,
+    SPARE,
+    STAIN_COLORS,
+    WORDS,
+    channel_color,
+    is_transmitted,
+    looks_together,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,8 +32,12 @@ def test_a_name_that_says_nothing_gets_a_spare_colour_by_its_place() -> None:
     assert channel_color("", len(SPARE)) == SPARE[0]
 
 
+def test_every_stain_has_a_color() -> None:
+    assert set(STAIN_COLORS) == set(stain_names.STAINS), "a stain without a color would get a spare one"
+
+
 def test_every_word_finds_its_own_row() -> None:
-    for words, color in STAINS:
+    for words, color in WORDS:
         assert {channel_color(word) for word in words} == {color}
         assert not any(is_transmitted(word) for word in words)
 

@@ -44,17 +44,15 @@ CYAN = ChannelColor("cyan", (0.0, 0.85, 0.85), "00FFFF", (30, 185, 200), Look(0.
 PURPLE = ChannelColor("bop purple", (0.7, 0.4, 1.0), "B266FF", (165, 110, 250), Look(0.5, 1.2))
 GRAY = ChannelColor("gray", (1.0, 1.0, 1.0), "FFFFFF", (150, 150, 150), Look(0.3, 1.2))
 
-STAINS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
-    (stain_names.STAINS["DNA"], BLUE),
-    (stain_names.STAINS["ER"], GREEN),
-    (stain_names.STAINS["RNA"], YELLOW),
-    (stain_names.STAINS["AGP"], ORANGE),
-    (stain_names.STAINS["Mito"], MAGENTA),
+STAIN_COLORS: dict[str, ChannelColor] = {"DNA": BLUE, "ER": GREEN, "RNA": YELLOW, "AGP": ORANGE, "Mito": MAGENTA}
+"""Stain of `stain_names.STAINS` -> its color."""
+WORDS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
+    *((stain_names.STAINS[stain], color) for stain, color in STAIN_COLORS.items()),
     (("map", "map2", "tuj1", "tubulin", "fitc", "gfp"), GREEN),
     (("nfh", "rfp", "mcherry", "tritc"), RED),
     (("membrane", "caax", "cellmask"), CYAN),
 )
-"""Words in a channel's name -> colour; the first row that fits wins."""
+"""Words in a channel's name -> color: those of the stains, then other markers and dyes. The first row that fits wins."""
 SPARE = (CYAN, PURPLE, RED, GRAY, YELLOW, GREEN)  # colours of channels whose name says nothing, in turn
 TRANSMITTED = ("brightfield", "bright field", "bf", "phase", "dic", "darkfield", "transmitted", "trans", "luminance", "tl")
 """Names of images that are no stain: gray, and not added to others."""
@@ -69,7 +67,7 @@ def is_transmitted(name: str) -> bool:
 
 
 def channel_color(name: str, index: int = 0) -> ChannelColor:
-    """Return the colour of a channel: DNA blue, ER green, RNA yellow, AGP orange, Mito magenta, brightfield gray.
+    """Return the color of a channel: gray for transmitted light, that of its stain or dye, else a spare one.
 
     Parameters
     ----------
@@ -81,7 +79,7 @@ def channel_color(name: str, index: int = 0) -> ChannelColor:
     if is_transmitted(name):
         return GRAY
     words = _words(name)
-    for keys, color in STAINS:
+    for keys, color in WORDS:
         if any(word == key or (len(key) >= 4 and word.startswith(key)) for word in words for key in keys):
             return color
     return SPARE[index % len(SPARE)]

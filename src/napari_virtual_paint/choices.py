@@ -15,7 +15,9 @@ BLENDS: dict[Blend, tuple[str, str]] = {
 }
 """Blend -> its label, and what it does."""
 TtaKind = Literal["none", "flips", "full"]
-"""Kinds of test-time augmentation; `painting.tta.TTA` has their label and transforms."""
+"""Kinds of test-time augmentation; `painting.tta.TTA` has their transforms."""
+TTA_LABELS: dict[str, str] = {"none": "Off", "flips": "Flipped too (4 passes)", "full": "Flipped and turned (8 passes)"}
+"""Kind of test-time augmentation -> its label in the docks and in `--help`."""
 Merge = Literal["mean", "median"]
 """What several passes or models become."""
 NormalizeOver = Literal["frame", "series"]

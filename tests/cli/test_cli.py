@@ -20,10 +20,10 @@ import tifffile
 from napari_virtual_paint import __version__
 from napari_virtual_paint.choices import values_of
 from napari_virtual_paint.cli import COMMANDS, _output, main, predict
-from napari_virtual_paint.cli._options import add_painting, paint_settings
+from napari_virtual_paint.cli._options import add_channels, add_painting, paint_settings
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
-from napari_virtual_paint.painting.settings import CHOICES, PaintSettings
+from napari_virtual_paint.painting.settings import CHOICES, WITHOUT_OPTION, PaintSettings
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -534,8 +534,22 @@ def test_painting_has_an_option_for_each_setting() -> None:
     parser = argparse.ArgumentParser()
     add_painting(parser)
     options = {action.dest: action for action in parser._actions}
-    assert {each.name for each in fields(PaintSettings)} - set(options) == {"channels", "region", "steady"}
+    assert {each.name for each in fields(PaintSettings)} - set(options) == {"channels", *WITHOUT_OPTION}
     for name, choice in CHOICES.items():
         assert tuple(options[name].choices or ()) == values_of(choice)
     args = parser.parse_args(["--tta", "flips", "--tile", "256", "--merge", "median"])
     assert paint_settings(args, ("a",)) == PaintSettings(tta="flips", tile=256, merge="median", channels=("a",))
+
+
+def test_each_setting_is_the_same_after_the_command_line_that_a_dock_copies() -> None:
+    """The docks copy a painting as a command; a setting that it lost would paint something else."""
+    parser = argparse.ArgumentParser()
+    add_painting(parser)
+    add_channels(parser)
+    other = {name: values_of(choice)[-1] for name, choice in CHOICES.items()}
+    settings = PaintSettings(**{**other, "tile": 256, "resample": True, "channels": ("DAPI", "Bright field")})
+    kept = {each.name for each in fields(PaintSettings) if getattr(settings, each.name) != each.default}
+    assert {each.name for each in fields(PaintSettings)} - kept == set(WITHOUT_OPTION), "give the new setting another value here"
+    args = parser.parse_args(settings.to_options())
+    assert paint_settings(args, args.channels) == settings
+    assert PaintSettings().to_options() == []

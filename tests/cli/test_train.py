@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.cli.train import command_of
+from napari_virtual_paint.cli.train import command_of, epoch_line
 
 RNG = np.random.default_rng(0)
 
@@ -57,3 +57,13 @@ def test_a_plate_is_named_without_plates(tmp_path: Path, capfd: pytest.CaptureFi
 def test_the_card_names_the_whole_command() -> None:
     args = argparse.Namespace(config=Path("a b.yaml"), axes="YXC,", plate_names=["P1", "P 2"])
     assert command_of(args) == "virtual-paint train 'a b.yaml' --axes YXC, --plate P1 --plate 'P 2'"
+
+
+def test_the_line_of_an_epoch_has_each_score_of_the_curve() -> None:
+    pytest.importorskip("lightning")
+    from napari_virtual_paint.training.callback import TrainingProgress
+    from napari_virtual_paint.training.modules.base import Epoch
+
+    epoch = Epoch(1, 20, 0.5, {"pcc": (0.25, 0.75), "ssim": (0.1, 0.3)})
+    line = epoch_line(TrainingProgress("training", 20, 40, epoch=epoch, best=True))
+    assert line == "training: step 20/40, loss 0.5000, PCC 0.5000 (0.250 0.750), SSIM 0.2000 (0.100 0.300) best"

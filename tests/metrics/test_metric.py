@@ -24,6 +24,11 @@ def test_scores_have_a_field_for_each_metric_and_each_is_computed() -> None:
     assert all(isinstance(value, float) for value in found.values())
 
 
+def test_names_of_metrics_have_no_underscore() -> None:
+    """Columns are called ``pcc_DNA`` and ``pcc_0``; what is before the first underscore is taken for the metric."""
+    assert not [name for name in METRICS if "_" in name]
+
+
 def test_no_other_module_lists_the_metrics() -> None:
     """A consumer with a list of its own would drop a new metric in silence; it must take `METRICS`."""
     again = []
@@ -59,4 +64,5 @@ def test_training_scores_metrics_of_the_list_and_offers_them_all() -> None:
     from napari_virtual_paint.training.validation import SCORES
 
     assert set(SCORES) <= set(METRICS)
+    assert {METRICS[name].good for name in SCORES} == {"high"}, "the best epoch is the one with the highest score"
     assert get_args(TrainConfig.model_fields["monitor"].annotation) == tuple(SCORES)

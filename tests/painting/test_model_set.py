@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_virtual_paint.choices import TtaKind, values_of
+from napari_virtual_paint.choices import TTA_LABELS, TtaKind, values_of
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, Step, fit
 from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, estimate, paint, run_to_end
@@ -77,7 +77,9 @@ def test_a_turn_is_undone_pixel_by_pixel_and_box_by_box(height, width, top, left
 def test_the_eight_turns_are_the_group_of_the_square_and_points_go_with_them():
     pixels = np.arange(6).reshape(2, 3)
     assert len({turn.apply(pixels).tobytes() + bytes(turn.apply(pixels).shape) for turn in TTA["full"].transforms}) == 8
-    assert tuple(TTA) == values_of(TtaKind)
+    assert tuple(TTA) == tuple(TTA_LABELS) == values_of(TtaKind)
+    passes = {name: len(kind.transforms) for name, kind in TTA.items()}
+    assert all(f"({count} passes)" in TTA_LABELS[name] for name, count in passes.items() if count > 1)
     for turn, (y, x) in product(TTA["full"].transforms, np.ndindex(2, 3)):
         v, u = turn.point(y + 0.5, x + 0.5, (2, 3))
         assert turn.apply(pixels)[int(v), int(u)] == pixels[y, x]

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import BLENDS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
+from napari_virtual_paint.choices import BLENDS, TTA_LABELS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.cli._output import print_note, print_notes, split_list
 from napari_virtual_paint.cli._parser import whole_number
 from napari_virtual_paint.errors import InputError
@@ -137,8 +137,8 @@ def add_painting(parser: Parser) -> None:
         "--tta",
         choices=values_of(TtaKind),
         default="none",
-        help="test-time augmentation: also paint every field flipped (4 passes), or flipped and turned (8), and merge "
-        "(default: %(default)s)",
+        help="test-time augmentation: also paint every field in other orientations, and merge the passes; "
+        f"{', '.join(f'{name}: {label}' for name, label in TTA_LABELS.items())} (default: %(default)s)",
     )
     parser.add_argument("--merge", choices=values_of(Merge), default="mean", help="how to merge passes or models (default: %(default)s)")
     parser.add_argument(

@@ -159,6 +159,7 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
 
 def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print the state of a run, after sending it a command if there is one."""
+    from napari_virtual_paint.metrics.metric import metric
     from napari_virtual_paint.training.run_folder.watch import send_command, watch
 
     assert config.run is not None
@@ -177,19 +178,26 @@ def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
         "pcc": dict(zip(state.stains, last.scores.get("pcc", ()), strict=False)) if last else {},
     }
     left = time_left(state.seconds_left)
-    pcc = f"PCC {last.mean('pcc'):.4f} after step {last.step}" if last and last.scores.get("pcc") else ""
+    means = [f"{metric(name).label} {last.mean(name):.4f}" for name, values in last.scores.items() if values] if last else []
+    scores = f"{', '.join(means)} after step {last.step}" if last and means else ""
     how = "no run has begun" if state.state == "none" else f"{state.state}, {state.phase}, step {state.step} of {state.steps}"
-    print_result(report, ", ".join(part for part in (f"{config.id}: {how}", pcc, left, state.message) if part), as_json=args.json)
+    print_result(report, ", ".join(part for part in (f"{config.id}: {how}", scores, left, state.message) if part), as_json=args.json)
     return 0
 
 
 def epoch_line(progress: TrainingProgress) -> str:
     """Return an epoch as a line of text."""
+    from napari_virtual_paint.metrics.metric import metric
+
     line = progress.epoch
     assert line is not None
-    pcc = f", PCC {line.mean_pcc:.4f} ({' '.join(f'{value:.3f}' for value in line.pcc)})" if line.pcc else ""
-    best = " best" if progress.best and line.pcc else ""
-    return f"{progress.phase}: step {line.step}/{progress.steps}, loss {line.loss:.4f}{pcc}{best}{left(progress)}"
+    scores = "".join(
+        f", {metric(name).label} {line.mean(name):.4f} ({' '.join(f'{value:.3f}' for value in values)})"
+        for name, values in line.scores.items()
+        if values
+    )
+    best = " best" if progress.best and line.scores else ""
+    return f"{progress.phase}: step {line.step}/{progress.steps}, loss {line.loss:.4f}{scores}{best}{left(progress)}"
 
 
 def left(progress: TrainingProgress) -> str:

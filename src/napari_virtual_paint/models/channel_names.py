@@ -36,7 +36,7 @@ DYES = frozenset(
         *("gcamp", "calcein", "lysotracker", "405", "488", "555", "561", "568", "594", "633", "640", "647"),
     }
 )
-"""Words for fluorescence that name no stain of `stain_names.STAINS`: dyes, markers and laser lines in nm."""
+"""Words for fluorescence beside those of `stain_names.STAINS`: dyes, markers and laser lines in nm."""
 CELL_CYCLE = ("g0", "g1", "g2", "s", "m", "cycle")  # words before ``phase`` that speak of the cell cycle, not of light
 WAVELENGTH = re.compile(r"^(?:w|c|ch)\d+[\s\-]*(?=[a-z]{2})")  # number before a name: MetaMorph's ``w1DAPI``, ImageJ's ``C1-DAPI``
 REPEATED = re.compile(r"\s\(\d+\)$")  # number behind a repeated name (`stain_names.numbered`)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_origin, get_type_hints
 
 from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
@@ -53,7 +53,19 @@ class PaintSettings:
         """Return the settings as plain values."""
         return asdict(self)
 
+    def to_options(self) -> list[str]:
+        """Return what differs from the defaults as options of ``virtual-paint predict``, without those that have no option."""
+        options: list[str] = []
+        for each in fields(self):
+            value, option = getattr(self, each.name), f"--{each.name.replace('_', '-')}"
+            if value == each.default or each.name in WITHOUT_OPTION:
+                continue
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            options += [option] if value is True else [option, text]
+        return options
 
+
+WITHOUT_OPTION = ("region", "steady")  # settings that the command line does not have
 CHOICES: dict[str, Any] = {name: kind for name, kind in get_type_hints(PaintSettings).items() if get_origin(kind) is Literal}
 """Setting -> the type that lists its values."""
 

@@ -67,7 +67,6 @@ QUARTER_TURNS = (DihedralTransform(1, False), DihedralTransform(3, False), Dihed
 class Augmentation:
     """A kind of test-time augmentation (Moshkov et al. 2020)."""
 
-    label: str  # text in the docks
     transforms: tuple[DihedralTransform, ...]  # the passes over a field; the first is the identity
 
     @property
@@ -77,8 +76,8 @@ class Augmentation:
 
 
 TTA: dict[str, Augmentation] = {
-    "none": Augmentation("Off", (PLAIN,)),
-    "flips": Augmentation("Flipped too (4 passes)", FLIPS),
-    "full": Augmentation("Flipped and turned (8 passes)", (*FLIPS, *QUARTER_TURNS)),
+    "none": Augmentation((PLAIN,)),
+    "flips": Augmentation(FLIPS),
+    "full": Augmentation((*FLIPS, *QUARTER_TURNS)),
 }
-"""The kinds of `choices.TtaKind`; the docks list them from here."""
+"""The passes of each `choices.TtaKind`."""

@@ -111,7 +111,8 @@ SCORES: dict[str, Callable[[nn.Module, Sequence[Pair], Subset, Tiles | None, tor
     "pcc": correlations,
     "ssim": lambda network, pairs, part, _tiles, device: similarities(network, pairs, part, device),
 }
-"""Metric -> its values, one per stain: the choices of `TrainConfig.monitor`, the columns of a run's curve, and the scores of the card."""
+"""Metric -> its values, one per stain: the choices of `TrainConfig.monitor`, the columns of a run's curve, and the scores of the card.
+The best epoch is that of the highest value, so each is a metric of which high values are good."""
 
 
 def scores(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import pytest
@@ -589,6 +589,17 @@ def test_copied_command_says_the_same(dock, qtbot):
     line = dock.painting.copy_command()
     assert line == ("virtual-paint plate predict /plates/one.zarr -m small -o /plates/out.zarr --wells A01,A02 --workers 2 --device cpu")
     assert QApplication.clipboard().text() == line
+
+
+def test_each_field_of_the_state_is_in_the_copied_command():
+    """A choice of the dock that the copied command lost would paint something else."""
+    other = {"path": "/p", "plate": "second", "plate_map": "/map.csv", "output": "/out.zarr", "kind": "in-place", "workers": 2}
+    other["painting"] = PaintSettings(tta="flips")
+    plain = plate_state.command(plate_state.PlateState(), "m")
+    said = {name for name, value in other.items() if plate_state.command(plate_state.PlateState(**{name: value}), "m") != plain}
+    elsewhere = {"model", "scope", "column"}  # given beside the state: the model and the wells; the color of the map paints nothing
+    assert said | elsewhere == {each.name for each in fields(plate_state.PlateState)}
+    assert "--plate-map /map.csv" in plate_state.command(plate_state.PlateState(plate_map="/map.csv"), "m")
 
 
 def test_the_form_offers_every_choice_of_the_engine(dock):

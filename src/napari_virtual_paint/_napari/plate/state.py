@@ -188,14 +188,12 @@ def command(state: PlateState, model: str, wells: Sequence[str] = ()) -> str:
     parts = ["virtual-paint", "plate", "predict", state.path or "PLATE", "-m", model]
     parts += ["--in-place"] if state.kind == "in-place" else ["-o", state.output or "OUTPUT.zarr"]
     parts += ["--plate", state.plate] if state.plate else []
-    if state.painting.channels is not None:
-        parts += ["--channels", ",".join(map(str, state.painting.channels))]
+    parts += ["--plate-map", state.plate_map] if state.plate_map else []
     if wells:
         parts += ["--wells", ",".join(wells)]
     if state.workers:
         parts += ["--workers", str(state.workers)]
-    if state.painting.device != "auto":
-        parts += ["--device", state.painting.device]
+    parts += state.painting.to_options()
     return shlex.join(parts)
 
 

@@ -28,8 +28,7 @@ from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
-from napari_virtual_paint.choices import BLENDS
-from napari_virtual_paint.painting.tta import TTA
+from napari_virtual_paint.choices import BLENDS, TTA_LABELS
 
 ModelRow: TypeAlias = tuple[str, str, str, bool]
 """Key, text and tooltip of a model, and whether it can be chosen."""
@@ -151,7 +150,7 @@ LABELS: dict[str, dict[str, str]] = {
     "blend": {name: label for name, (label, _) in BLENDS.items()},
     "device": dict(DEVICES),
     "precision": {"float32": "float32 (exact)", "bfloat16": "bfloat16 (faster, ±0.1 SD)"},
-    "tta": {name: kind.label for name, kind in TTA.items()},
+    "tta": dict(TTA_LABELS),
     "merge": {"mean": "Mean", "median": "Median"},
     "normalize": {"frame": "Each time point", "series": "The whole series"},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -73,11 +73,7 @@ def command(state: StainState, source: LayerSource, models: ModelSet, listed: Se
     if max(models.makers()) > 1:
         parts.append("--ensemble")
     parts += _channels(source, models)
-    defaults = PaintSettings()
-    for name in (each.name for each in fields(PaintSettings)):
-        value = getattr(state.painting, name)
-        if value != getattr(defaults, name):
-            parts += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    parts += state.painting.to_options()
     return "virtual-paint predict " + " ".join(shlex.quote(part) for part in parts)
 
 

@@ -20,7 +20,7 @@ MOST_FULL = 3  # number of colored channels shown at full strength together
 
 
 def colours_of(channels: Sequence[str]) -> list[Colour]:
-    """Return a colour for each channel by its name: DNA blue, ER green, RNA yellow, AGP orange, Mito magenta, brightfield gray."""
+    """Return a color for each channel by its name; see `channel_colors`."""
     return [channel_colors.channel_color(name, index).rgb for index, name in enumerate(channels)]
 
 

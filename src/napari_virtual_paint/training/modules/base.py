@@ -41,8 +41,12 @@ class Epoch:
 
     @property
     def mean_pcc(self) -> float:
-        """Mean over the stains that have a value; minus infinity if none has."""
-        return _mean(self.pcc)
+        """Mean of the PCC over the stains that have a value; minus infinity if none has."""
+        return self.mean("pcc")
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over the stains that have a value; minus infinity if none has."""
+        return _mean(self.scores.get(metric, ()))
 
 
 def _position(name: str, stains: Sequence[str]) -> int:

@@ -190,7 +190,7 @@ def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
     lines = []
     for row in csv.DictReader((text or "").splitlines()):
         try:
-            columns = {name: [value for column, value in row.items() if column and column.startswith(f"{name}_")] for name in METRICS}
+            columns = {name: [value for column, value in row.items() if column and column.rpartition("_")[0] == name] for name in METRICS}
             scores = {name: tuple(map(float, values)) for name, values in columns.items() if any(values)}
             lines.append(EpochRecord(int(row["step"]), float(row["loss"]), scores))
         except (KeyError, TypeError, ValueError):
