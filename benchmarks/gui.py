@@ -1,6 +1,6 @@
 """How live the viewer stays while the Stain dock paints: the event loop's heartbeat, and how long our own callbacks take.
 
-    xvfb-run -a python benchmarks/gui.py [--json] [--size 2000] [--seconds 5] [--rounds 2] [--model ID]
+    xvfb-run -a python benchmarks/gui.py [--json] [--part painting|actions] [--size 2000] [--seconds 5] [--rounds 2] [--model ID]
 
 One interleaved run in one viewer with both docks open and ten layers of size x size shown (five stains being painted, five true ones):
 in every round the viewer is merely panned, then it paints untouched, then it paints while it is panned. A heartbeat is a timer of 5 ms on
@@ -11,6 +11,8 @@ A callback is every entry from Qt or napari into our own code on the GUI thread,
 all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws. Where napari runs the event
 loop inside a call, that time is left out: the loop is alive in it. So is napari's own work of adding our layers to its window and of
 removing them, which is told apart, beside what it takes in the same viewer for one plain layer of the same size.
+
+At the end `benchmarks/gui_actions.py` prints what each action of a user costs the GUI thread, from opening a dock to a mosaic of wells.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import math
 import os
 import pkgutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -388,7 +391,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each phase in each round")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--model", help="ID of a model of three planes; without it simulated-cell-painting, or random weights")
+    parser.add_argument("--part", choices=("painting", "actions"), help="print only this part")
     arguments = parser.parse_args()
+    actions = [sys.executable, str(Path(__file__).with_name("gui_actions.py"))]
+    if arguments.part == "actions":
+        raise SystemExit(subprocess.run([*actions, *(["--json"] if arguments.json else [])]).returncode)
     with tempfile.TemporaryDirectory() as folder:
         from napari_virtual_paint.models import list_models
 
@@ -399,7 +406,15 @@ def main() -> None:
             os.environ["VIRTUAL_PAINT_MODELS"] = folder
             model = random_model(Path(folder))
         result = measure(arguments, model)
-    print(json.dumps(result)) if arguments.json else show(result)
+    if arguments.json:
+        if arguments.part is None:
+            result["actions"] = json.loads(subprocess.run([*actions, "--json"], check=True, stdout=subprocess.PIPE).stdout)
+        print(json.dumps(result))
+        return
+    show(result)
+    if arguments.part is None:
+        sys.stdout.flush()
+        subprocess.run(actions, check=True)
 
 
 if __name__ == "__main__":
