@@ -14,7 +14,7 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QMenu, QWidget
 
-from napari_virtual_paint._napari.commands import find_dock
+from napari_virtual_paint._napari.commands import find_dock, open_dock
 from napari_virtual_paint._napari.demo import stains_of
 
 PLUGINS, OURS = "Plugins", "Virtual Paint"
@@ -187,3 +187,17 @@ def test_an_image_dropped_on_the_stain_dock_is_opened_and_a_broken_one_named(vie
     qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=30_000)
     np.testing.assert_array_equal(np.asarray(viewer.layers[0].data).squeeze(), pixels)
     assert any("gone.png" in record.message for record in notification_manager.records)
+
+
+def test_a_dock_opened_by_a_button_is_the_one_that_the_menu_knows(viewer, qtbot):
+    dock = open_dock("Compare")
+    bar = viewer.window._qt_window.menuBar()
+    plugins = _action(bar, PLUGINS)
+    ours = _action(plugins.menu(), OURS)
+    ours.menu().aboutToShow.emit()
+    entry = _action(ours.menu(), "Compare")
+    assert entry.isChecked()
+    entry.trigger()
+    entry.trigger()
+    assert viewer.window._qt_window.findChildren(type(dock)) == [dock]
+    assert dock.isVisible()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from napari_virtual_paint._napari.shared.dock_area import bring_to_front
 from napari_virtual_paint.reading import can_read
 
 PLUGIN = "napari-virtual-paint"
+DISPLAY_NAME = "Virtual Paint"  # what napari's menus call the plugin, by its manifest
 
 
 def paint() -> None:
@@ -96,9 +98,12 @@ def open_dock(name: str) -> Any:
     if viewer is None:
         show_warning("Open a napari viewer first.")
         return None
-    widget = find_dock(viewer, name)  # napari's menu knows the same dock by another name
+    widget = find_dock(viewer, name)
     if widget is None:
-        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+        module = import_module(f"{__package__}.{name.casefold()}.dock")
+        widget = getattr(module, f"{name}Dock")(viewer)
+        # Under this name napari's menu knows the dock; under any other, the menu would open it a second time.
+        viewer.window.add_dock_widget(widget, name=f"{name} ({DISPLAY_NAME})")
     bring_to_front(widget)
     return widget
 

@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
@@ -21,7 +21,7 @@ from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
 from napari_virtual_paint._napari.cells.jobs import measured as really_measured
 from napari_virtual_paint._napari.cells.map import MapView
 from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
-from napari_virtual_paint._napari.cells.picture import CellPicture
+from napari_virtual_paint._napari.cells.picture import LOW, CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
 from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
@@ -427,10 +427,10 @@ def test_channels_and_difference(dock, qtbot):
     assert dock.value().hidden == ("ER",)
     image = dock.view.picture.image()
     assert not any(image.pixelColor(x, SIZE // 2).green() > image.pixelColor(x, SIZE // 2).blue() for x in range(SIZE))
-    height, wide = dock.view.picture.height(), dock.view.picture._side(dock.view.picture.width())
+    height, wide = dock.view.picture.height(), dock.view.picture.side
     dock.view.difference.click()
     assert dock.value().difference
-    assert dock.view.picture._side(dock.view.picture.width()) < wide
+    assert dock.view.picture.side < wide
     assert dock.view.picture.height() < height
     assert dock.view.picture._images[2] is not None
     assert made is dock.view.picture.made
@@ -759,3 +759,17 @@ def test_the_manifest_offers_the_dock():
     assert commands["napari-virtual-paint.cells"].exec is not None
     assert commands["napari-virtual-paint.show_cells"].python_name.endswith("commands:cells")
     assert int(Qt.ItemDataRole.UserRole) <= FEATURE
+
+
+LOW_DOCK = (345, 640)  # pixels of the dock in a window of 1280 x 720
+
+
+def test_in_a_low_dock_the_sliders_scroll_and_nothing_around_them(open_dock, qtbot):
+    dock = open_dock()
+    dock.view.measured.setText("Measured: 703 of 863 features within 1 SD of what was requested.")
+    high = dock.view.picture.side
+    dock.resize(*LOW_DOCK)
+    body = dock.view.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: body.verticalScrollBar().maximum() == 0 and dock.height() == LOW_DOCK[1], timeout=30_000)
+    assert LOW <= dock.view.picture.side < high
+    assert dock.view.sliders.height() >= 100

@@ -432,4 +432,5 @@ def test_the_open_plate_is_offered_first(make_napari_viewer, qtbot, tmp_path, mo
     assert (choice.truth, choice.plate_map) == (str(tmp_path / "screen"), "/maps/map.csv")
     assert choice.output == str(tmp_path / "painted-report")
     qtbot.waitUntil(lambda: not dock.busy, timeout=PATIENCE)
+    assert dock.panel.inputs.text() == "This plate is not painted yet. Paint it in the Plate dock first."
     plates.shut()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.stain_view import StainButtons, stain_view, stains_in
+from napari_virtual_paint._napari.shared.widgets import NARROW
 
 
 @pytest.fixture
@@ -110,3 +112,18 @@ def test_one_stain_needs_no_row(make_napari_viewer, qtbot) -> None:
     stain_view(viewer).show_next()
     stain_view(viewer).show_next()
     assert stain_view(viewer).only == ""
+
+
+def test_many_long_names_do_not_widen_the_dock(viewer, qtbot) -> None:
+    viewer.layers.clear()
+    for wavelength in range(550, 620, 10):
+        viewer.add_image(np.zeros((8, 8)), name=f"Emission {wavelength} nm", blending="additive")
+    viewer.add_image(np.zeros((8, 8)), name="A stain with a name that is far too long for a button of a row", blending="additive")
+    row = StainButtons(viewer)
+    qtbot.addWidget(row)
+    assert len(row.buttons) == 8
+    assert row.minimumSizeHint().width() <= NARROW
+    row.resize(NARROW, row.sizeHint().height())
+    row.show()
+    qtbot.waitUntil(lambda: row.all.geometry().top() > row.buttons["Emission 550 nm"].geometry().bottom(), timeout=30_000)
+    assert not any(one.geometry().intersects(other.geometry()) for one, other in combinations(row.buttons.values(), 2))

@@ -120,3 +120,9 @@ def test_the_settings_are_named_for_what_they_do(dock):
     labels = {label.text() for label in dock.form.findChildren(QLabel)}
     assert {"Test-time augmentation", "When painting again", "After cancel"} <= labels
     assert dock.form.tta.currentText() == "Off"
+
+
+def test_channels_are_headed_once_there_is_an_image(viewer, dock, qtbot):
+    assert not dock.form.channels_heading.isVisibleTo(dock)
+    viewer.add_image(noise(3, 32, 32), name="Brightfield")
+    qtbot.waitUntil(lambda: dock.form.channels_heading.isVisibleTo(dock), timeout=30_000)

@@ -217,7 +217,7 @@ def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, monkeyp
     dock.paint()
     finish(qtbot, dock)
     layers = stains_of(dock.viewer)
-    before = layers[0].data
+    before, noted = layers[0].data, our_metadata(layers[0])
     dock.choose(keep=False)
     monkeypatch.setattr(painting, "paint", lambda *args, **kwargs: never())
     dock.paint()
@@ -225,6 +225,8 @@ def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, monkeyp
     dock.cancel()
     finish(qtbot, dock)
     assert layers[0].data is before
+    assert our_metadata(layers[0]) == noted, "or the next painting would not replace them"
+    assert noted["provenance"]
 
 
 def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, held):

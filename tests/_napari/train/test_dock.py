@@ -203,6 +203,13 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     assert "Choose a plate" in dock.panel.problem.text()
 
 
+def test_a_layer_that_is_named_as_predicted_is_no_true_stain(dock, qtbot):
+    assert dock.value().stains == ("DNA", "ER")
+    dock.viewer.add_image(np.zeros((SIDE, SIDE), np.float32), name="ER (predicted)")
+    dock.viewer.add_image(np.zeros((SIDE, SIDE), np.float32), name="AGP")
+    qtbot.waitUntil(lambda: dock.value().stains == ("DNA", "ER", "AGP"), timeout=PATIENCE)
+
+
 def test_author_license_and_limits_are_asked_and_nobody_is_invented(dock, tmp_path):
     dock.form.author.setText("Ada Lovelace, Charles Babbage")
     dock.form.author.editingFinished.emit()

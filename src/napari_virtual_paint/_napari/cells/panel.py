@@ -138,6 +138,28 @@ def _tip(distance: Distance | None, gain: float) -> str:
     )
 
 
+class _Tabs(QTabWidget):  # type: ignore[misc]
+    """Tabs that get by with the least height of the one that is shown, so that its list scrolls instead of the dock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setDocumentMode(True)
+        self.currentChanged.connect(self._fit)
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+        """Return False: where a text wraps, Qt would give the tabs the height that they like, not the least."""
+        return False
+
+    def tabInserted(self, index: int) -> None:  # noqa: N802
+        super().tabInserted(index)
+        self._fit(self.currentIndex())
+
+    def _fit(self, current: int) -> None:
+        for index in range(self.count()):
+            policy = QSizePolicy.Policy.Preferred if index == current else QSizePolicy.Policy.Ignored
+            self.widget(index).setSizePolicy(QSizePolicy.Policy.Preferred, policy)
+
+
 class CellsPanel(BoundForm[CellsState]):
     """Shows and edits a `CellsState`, and holds the other widgets of the dock."""
 
@@ -164,7 +186,7 @@ class CellsPanel(BoundForm[CellsState]):
         self.gallery = push_button("Gallery…", "")
         self.measured = QLabel()
         self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
-        self.tabs = QTabWidget()
+        self.tabs = _Tabs()
         self.status = QLabel()
         self._channel_buttons: dict[str, QPushButton] = {}
         self._typing = Debounced(TYPING, self.searched.emit, self)
@@ -224,7 +246,6 @@ class CellsPanel(BoundForm[CellsState]):
         self.tabs.addTab(self._features(), "Features")
         for widget, text in ((self.cells, "Cells"), (self.walk, "Walk"), (self.map, "Map")):
             self.tabs.addTab(widget, text)
-        self.tabs.setDocumentMode(True)
         self.status.setWordWrap(True)
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         inner = QWidget()

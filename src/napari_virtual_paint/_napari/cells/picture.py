@@ -17,6 +17,7 @@ from napari_virtual_paint.cells.populations.composite import Colour, Limits, com
 from napari_virtual_paint.channel_colors import channel_color
 
 CAPTION, GAP = 18, 6  # pixels of the line above a picture, and between two pictures
+LOW = 120  # pixels to which a picture shrinks in a low dock
 BARS = (1, 2, 5, 10, 20, 50, 100)  # micrometres that a scale bar may have
 
 
@@ -60,7 +61,7 @@ class CellPicture(QWidget):  # type: ignore[misc]
         self._captions = ["Real cell", "Generated", "Generated − real"]
         self._images: list[QImage | None] = [None, None, None]
         self._reported = -1
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setToolTip("The picked cell and the generated one, at one contrast. Orange: generated brighter; blue: darker.")
 
@@ -82,8 +83,7 @@ class CellPicture(QWidget):  # type: ignore[misc]
         """Show the difference, or not."""
         self._apart = on
         self._images[2] = self._difference()
-        self.updateGeometry()
-        self.setFixedHeight(self.heightForWidth(self.width()))
+        self._limit_height()
         self.update()
 
     def set_real(self, crop: npt.NDArray[np.floating[Any]] | None, caption: str) -> None:
@@ -106,21 +106,33 @@ class CellPicture(QWidget):  # type: ignore[misc]
         """Return the picture of the generated cell, unscaled."""
         return self._images[1]
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
-        return True
-
-    def heightForWidth(self, width: int) -> int:  # noqa: N802
-        return CAPTION + self._side(width) + 2
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        return QSize(380, self.heightForWidth(380))
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        return QSize(380, self._height(self._widest(self.width())))
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
-        self.setFixedHeight(self.heightForWidth(self.width()))
+        if event.size().width() != event.oldSize().width():
+            self._limit_height()
 
-    def _side(self, width: int) -> int:
+    def _limit_height(self) -> None:
+        """Let pictures be as high as they are wide, or lower where the dock is low: the sliders need the room more."""
+        widest = self._widest(self.width())
+        self.setMinimumHeight(self._height(min(LOW, widest)))
+        self.setMaximumHeight(self._height(widest))
+        self.updateGeometry()
+
+    @staticmethod
+    def _height(side: int) -> int:
+        return CAPTION + side + 2
+
+    def _widest(self, width: int) -> int:
+        """Return the side of the pictures that the width allows."""
         count = 3 if self._apart else 2
         return max(40, min(260, (width - (count - 1) * GAP) // count))
+
+    @property
+    def side(self) -> int:
+        """The pixels across each picture."""
+        return min(self._widest(self.width()), int(self.height()) - CAPTION - 2)
 
     def _image(self, shares: npt.NDArray[np.floating[Any]] | None) -> QImage | None:
         return None if shares is None else _as_image(overlay(shares, self._colours, self._shown))
@@ -137,7 +149,7 @@ class CellPicture(QWidget):  # type: ignore[misc]
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         palette = self.palette()
         painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Window))
-        count, side = 3 if self._apart else 2, self._side(self.width())
+        count, side = 3 if self._apart else 2, self.side
         left = (self.width() - count * side - (count - 1) * GAP) // 2
         for place in range(count):
             box = QRect(left + place * (side + GAP), CAPTION, side, side)

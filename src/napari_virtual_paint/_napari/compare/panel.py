@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.form import PairsForm, SettingsForm
 from napari_virtual_paint._napari.compare.scores import ScoreRow
@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST,
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
 from napari_virtual_paint._napari.shared.stain_view import StainButtons
-from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer
+from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer, words
 from napari_virtual_paint.runtime.text import elapsed
 
 LAYOUTS = {"each": "One panel per layer", "overlaid": "Two panels, overlaid"}
@@ -44,9 +44,7 @@ class ComparePanel(QWidget):  # type: ignore[misc]
         column.addWidget(self.settings)
         self.table = ScoresTable()
         column.addWidget(self.table)
-        self._status = QLabel()
-        self._status.setWordWrap(True)
-        self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+        self._status = words()
         self._status.setToolTip("Which pixels the scores are of, and what could not be scored.")
         self._add_outputs(column)
         column.addStretch(1)
@@ -59,8 +57,7 @@ class ComparePanel(QWidget):  # type: ignore[misc]
     def _add_pairs(self, column: QVBoxLayout) -> None:
         self.pairs = PairsForm()
         column.addWidget(self.pairs)
-        self._hint = QLabel()
-        self._hint.setWordWrap(True)
+        self._hint = words()
         self._hint.setToolTip("What to do first.")
         column.addWidget(self._hint)
         self.by_name = button(

@@ -25,6 +25,7 @@ from napari_virtual_paint.runtime.text import rough_duration
 
 PAUSE = 400  # milliseconds after the last change before the inputs are inspected
 BY_PATH = "Files, folders or plates by path"
+NOT_PAINTED = "This plate is not painted yet. Paint it in the Plate dock first."
 
 
 class SourceController(QObject):  # type: ignore[misc]
@@ -133,9 +134,8 @@ class SourceController(QObject):  # type: ignore[misc]
             self.inspected.emit(missing(choice))
         else:
             self.inspected.emit("Inspecting the inputs…")
-            self._inspection.start(
-                partial(_summary_or_error, choice), title="Inspecting the inputs", done=partial(self._show_summary, choice)
-            )
+            work = partial(_summary_or_error, choice, from_plate=self._filled_from == "plate")
+            self._inspection.start(work, title="Inspecting the inputs", done=partial(self._show_summary, choice))
 
     @timed
     def _show_summary(self, choice: EvaluateState, summary: InputSummary) -> None:
@@ -169,8 +169,16 @@ class SourceController(QObject):  # type: ignore[misc]
         self.choose(replace(choice, **changes))
 
 
-def _summary_or_error(choice: EvaluateState) -> Generator[Progress, None, InputSummary]:
-    """Inspect inputs (on a worker); an error is shown in the dock, not as a notification, since the user is still typing."""
+def _summary_or_error(choice: EvaluateState, *, from_plate: bool) -> Generator[Progress, None, InputSummary]:
+    """Inspect inputs (on a worker); an error is shown in the dock, not as a notification, since the user is still typing.
+
+    Parameters
+    ----------
+    from_plate
+        Whether the choice is the plate of the Plate dock, whose painted plate may still be to come.
+    """
+    if from_plate and not Path(choice.given[0][1]).expanduser().exists():
+        return InputSummary(NOT_PAINTED)
     try:
         return (yield from summarize_inputs(choice))
     except VirtualPaintError as error:

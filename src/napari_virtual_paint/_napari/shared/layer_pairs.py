@@ -120,6 +120,11 @@ def is_error_map(layer: Any) -> bool:
     return our_metadata(layer).get("role") == ERROR_MAP
 
 
+def is_predicted(layer: Any) -> bool:
+    """Return whether a model made a layer, by its metadata or its name."""
+    return facts_of(layer).predicted or says_predicted(layer.name)
+
+
 def comparable(viewer: Any) -> list[Any]:
     """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
     return [layer for layer in image_layers(viewer) if not layer.rgb]

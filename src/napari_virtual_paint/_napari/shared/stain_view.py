@@ -8,17 +8,20 @@ from weakref import WeakKeyDictionary, ref
 from napari.utils.colormaps import ensure_colormap
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPainter, QPixmap, QShortcut
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import BURST, follow_layers
 from napari_virtual_paint._napari.shared.layer_pairs import comparable, facts_of, stain_name
 from napari_virtual_paint._napari.shared.view_state import one_redraw, set_appearance
+from napari_virtual_paint._napari.shared.widgets import NARROW
 from napari_virtual_paint.channel_colors import ALONE, is_transmitted
 from napari_virtual_paint.stain_names import default_synonyms
 
 MOST = 8  # stains that get a button
+LONGEST = 16  # letters of a stain's name that its button shows
+GAP = 3  # pixels between buttons
 DOT = 10  # pixels across a button's dot of color
 KEY = "Ctrl+Alt+S"  # shows the next stain
 
@@ -118,19 +121,18 @@ class StainView(QObject):  # type: ignore[misc]
 
 
 class StainButtons(QWidget):  # type: ignore[misc]
-    """A row of buttons: a stain each, and all. It is hidden where there are fewer than two stains."""
+    """Buttons: a stain each, and all, in as many rows as a dock needs for them. Hidden where there are fewer than two stains."""
 
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.buttons: dict[str, QPushButton] = {}
         self._viewer = viewer
         self._view = stain_view(viewer)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(3)
+        self._rows = QVBoxLayout(self)
+        self._rows.setContentsMargins(0, 0, 0, 0)
+        self._rows.setSpacing(GAP)
         self.all = _button("All", f"Show all stains together; {KEY} shows the next stain alone")
         self.all.clicked.connect(lambda _checked: self._view.show_all())
-        self._row.addWidget(self.all)
         shortcut = QShortcut(QKeySequence(KEY), self, context=Qt.ShortcutContext.WindowShortcut)
         shortcut.activated.connect(self._view.show_next)
         shortcut.activatedAmbiguously.connect(self._view.show_next)  # where two docks show this row, each of them in turn
@@ -149,18 +151,35 @@ class StainButtons(QWidget):  # type: ignore[misc]
         names = list(stains)[:MOST]
         if names != list(self.buttons):
             for old in self.buttons.values():
-                self._row.removeWidget(old)
                 old.hide()
                 old.deleteLater()
-            self.buttons = {name: self._add(name, stains[name][-1]) for name in names}
+            self.buttons = {name: self._button(name, stains[name][-1]) for name in names}
+            self._arrange()
         self.setVisible(len(names) > 1)
         self._press()
 
-    def _add(self, name: str, layer: Any) -> QPushButton:
-        made = _button(name, f"Show {name} alone; again to show all stains")
+    def _arrange(self) -> None:
+        """Fill rows no wider than a narrow dock."""
+        while self._rows.count():
+            row = self._rows.takeAt(0).layout()
+            while row.count():
+                row.takeAt(0)
+            row.deleteLater()
+        left = 0
+        for each in (*self.buttons.values(), self.all):
+            needed = each.sizeHint().width() + GAP
+            if needed > left:
+                row = QHBoxLayout()
+                row.setSpacing(GAP)
+                self._rows.addLayout(row)
+                left = NARROW
+            left -= needed
+            row.addWidget(each, 0 if each is self.all else 1)
+
+    def _button(self, name: str, layer: Any) -> QPushButton:
+        made = _button(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…", f"Show {name} alone; again to show all stains")
         made.setIcon(_dot(layer))
         made.clicked.connect(lambda checked: self._view.show_only(name) if checked else self._view.show_all())
-        self._row.insertWidget(self._row.count() - 1, made, 1)
         return made
 
     def _press(self) -> None:

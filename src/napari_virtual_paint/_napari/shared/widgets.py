@@ -113,9 +113,22 @@ def push_button(text: str, tip: str) -> QPushButton:
     return button
 
 
+class _Words(QLabel):  # type: ignore[misc]
+    """Takes no height while it is empty; Qt's own label would keep a blank line."""
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        return super().sizeHint() if self.text() else QSize(0, 0)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        return super().minimumSizeHint() if self.text() else QSize(0, 0)
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802
+        return int(super().heightForWidth(width)) if self.text() else 0
+
+
 def words(text: str = "") -> QLabel:
-    """Return a text that wraps and can be copied."""
-    label = QLabel(text)
+    """Return a text that wraps and can be copied, and takes no height while it is empty."""
+    label = _Words(text)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)

@@ -178,7 +178,7 @@ class StainForm(BoundForm[StainState]):
         self.more = MoreModels()
         self.summary, self.card = words(), words()
         self.about = fold("About this model")
-        self.channels = ChannelRows()
+        self.channels, self.channels_heading = ChannelRows(), _heading("Channels")
         self.ask, self.offer = words(), QCheckBox()
         self.doubt, self.confirm = words(), QCheckBox("Paint from it all the same")
         self.device = self._choices("device", "Where to paint; Auto takes the fastest device there is")
@@ -253,6 +253,8 @@ class StainForm(BoundForm[StainState]):
             What is taken, where there is nothing to choose.
         """
         self.channels.show_channels(wanted, offered, taken, fixed)
+        for widget in (self.channels_heading, self.channels):
+            widget.setVisible(bool(wanted))
 
     def setDoubt(self, question: str) -> None:  # noqa: N802
         """Ask whether an image is what the model paints from; an empty string asks nothing."""
@@ -317,8 +319,9 @@ class StainForm(BoundForm[StainState]):
         top.addLayout(row)
         for widget in (self.more, self.summary, self.about):
             top.addWidget(widget)
-        top.addWidget(_heading("Channels"))
-        top.addWidget(self.channels)
+        for widget in (self.channels_heading, self.channels):
+            widget.hide()
+            top.addWidget(widget)
         for widget in (self.ask, self.doubt, self.confirm, self.offer, _heading("Device"), self.device, self.device_line, self.advanced):
             top.addWidget(widget)
         self.channels.valueChanged.connect(self._channels_changed)

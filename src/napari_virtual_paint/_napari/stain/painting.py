@@ -275,7 +275,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         if layer is None or layer not in self.viewer.layers:
             self.layers.append(self.viewer.add_image(data, **arguments))
             return
-        self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
+        self._before[layer] = (layer.data, dict(layer.metadata), layer.contrast_limits)  # napari empties the dict that it holds
         layer.data, layer.metadata = data, arguments["metadata"]
         if not layer.visible:
             layer.visible = True

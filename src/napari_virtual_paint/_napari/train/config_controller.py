@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers
+from napari_virtual_paint._napari.shared.layer_pairs import is_predicted
 from napari_virtual_paint._napari.shared.layers import image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.train.panel import TrainPanel
@@ -129,7 +130,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         inputs, stains = (tuple(name for name in chosen if name in known) for chosen in (choice.inputs, choice.stains))
         if (choice.inputs, choice.stains) == self._suggested or not (inputs or stains):
             # The user's choice stays; while it is still our suggestion, the other channels of an image may be arriving.
-            own = [layer for layer in images if our_metadata(layer).get("role") not in ("stain", "preview")]
+            own = [layer for layer in images if not is_predicted(layer)]
             own = own if len(own) <= MANY else []  # so many layers are not the channels of one image
             inputs = tuple(layer.name for layer in own if _shows_transmitted_light(layer))
             stains = tuple(layer.name for layer in own if not _shows_transmitted_light(layer))
