@@ -79,6 +79,8 @@ def show(viewer: napari.viewer.Viewer, model: str) -> Any:
     beside(stain, compare)
     compare.pair_by_name()
     compare.wait(max(5.0, until - time.monotonic()))
+    box = compare.panel.layout_choice
+    box.setCurrentIndex(box.findData("overlaid"))  # one picture of all stains beside the other: what a biologist looks at first
     compare.show_side_by_side()
     wait_until(lambda: False, time.monotonic() + 1.0)
     compare.wait(max(5.0, until - time.monotonic()))
