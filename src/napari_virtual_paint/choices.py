@@ -22,6 +22,18 @@ Merge = Literal["mean", "median"]
 """What several passes or models become."""
 NormalizeOver = Literal["frame", "series"]
 """What the statistics of the normalization are taken over."""
+ScoreScale = Literal["zscore", "raw"]
+"""Scale of the images that are scored; see `metrics.score`."""
+Segmenter = Literal["auto", "skimage", "cellpose"]
+"""What finds nuclei and cells for an evaluation; ``auto`` is Cellpose if it is installed, else scikit-image."""
+FeatureNetworkName = Literal["auto", "inception", "cells"]
+"""Network of the Fréchet distance of generated cells; see `cells.cp2image.frechet`."""
+TransformKind = Literal["translation", "rigid", "similarity"]
+"""What a registration may change: ``rigid`` adds rotation, ``similarity`` one scale for both axes, too."""
+PairChecks = Literal["report", "leave_out", "off"]
+"""What a training does with pairs that look wrong."""
+RunCommand = Literal["pause", "go", "stop", "finish"]
+"""Commands that a training takes while it runs."""
 LEVELS = ("pixels", "instances", "features", "profiles")
 """Levels of an evaluation, in the order in which they are run and shown."""
 PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yokogawa", "incarta", "loaddata", "table", "pattern")

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from napari_virtual_paint.choices import TransformKind
 from napari_virtual_paint.registration import Registration, describe
-from napari_virtual_paint.registration.settings import Kind
 
 
 def found(
-    matrix: list[list[float]], *, size: float = 1.0, unit: str = "px", kind: Kind = "similarity", before: float | None = 0.31
+    matrix: list[list[float]], *, size: float = 1.0, unit: str = "px", kind: TransformKind = "similarity", before: float | None = 0.31
 ) -> Registration:
     """Return a registration of an image of 101 x 201 pixels, whose middle is at (50, 100)."""
     return Registration(

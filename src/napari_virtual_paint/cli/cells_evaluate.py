@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import FeatureNetworkName, values_of
 from napari_virtual_paint.cli._options import CELL_MODEL, add_axes, add_json, add_nuclei, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, table
 from napari_virtual_paint.cli._parser import whole_number
@@ -33,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--network",
-        choices=("auto", "inception", "cells"),
+        choices=values_of(FeatureNetworkName),
         default="auto",
         help="network of the Fréchet distance: Inception, or the model's own small one (default: Inception if its weights are on disk)",
     )

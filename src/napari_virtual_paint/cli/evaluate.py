@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import ScoreScale, values_of
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
 from napari_virtual_paint.cli._options import add_axes, add_json, add_synonyms, axes_of_two, read_image, synonyms_of
 from napari_virtual_paint.cli._output import print_notes, print_result, table
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("truth", metavar="TRUTH", help="true stains")
     parser.add_argument(
         "--scale",
-        choices=("zscore", "raw"),
+        choices=values_of(ScoreScale),
         default="zscore",
         help="zscore: scale each channel to mean 0 and SD 1 first, since predicted intensities have no unit; raw: don't scale "
         "(default: %(default)s)",

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import LEVELS
+from napari_virtual_paint.choices import LEVELS, Segmenter, values_of
 from napari_virtual_paint.cli import FAILED_FIELDS, INTERRUPTED
 from napari_virtual_paint.cli._options import add_selection, axes_of_two, synonyms_of, worker_count
 from napari_virtual_paint.cli._output import (
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     cells = parser.add_argument_group("cells in the images")
     cells.add_argument("--nuclei", metavar="STAIN", help="stain that shows nuclei (default: by its name)")
     cells.add_argument("--cells", metavar="STAIN", help="stain that shows cells (default: all but that of the nuclei)")
-    cells.add_argument("--segmenter", choices=("auto", "skimage", "cellpose"), default="auto", help="auto: Cellpose if it is installed")
+    cells.add_argument("--segmenter", choices=values_of(Segmenter), default="auto", help="auto: Cellpose if it is installed")
     cells.add_argument(
         "--gamma",
         type=number(most=10, above=0),

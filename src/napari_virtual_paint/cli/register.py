@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import TransformKind, values_of
 from napari_virtual_paint.cli import COMMANDS
 from napari_virtual_paint.cli._options import (
     add_axes,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
 
 FAILED = 1  # exit code if the images match nowhere; the matrix is null then, and nothing is written
-KINDS = ("translation", "rigid", "similarity")  # kinds of transform
 
 
 class _ModelOrKind(argparse.Action):
@@ -43,7 +43,7 @@ class _ModelOrKind(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> None:
         """Store the value as what it is."""
-        setattr(namespace, "kind" if values in KINDS else self.dest, values)
+        setattr(namespace, "kind" if values in values_of(TransformKind) else self.dest, values)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -70,7 +70,9 @@ def add_parser(subparsers: Any) -> None:
     add_channels(parser)
     add_axes(parser, roles="IMAGE,STAIN")
     add_synonyms(parser)
-    parser.add_argument("--transform", "--fit", dest="kind", choices=KINDS, default="similarity", help="default: %(default)s")
+    parser.add_argument(
+        "--transform", "--fit", dest="kind", choices=values_of(TransformKind), default="similarity", help="default: %(default)s"
+    )
     parser.add_argument(
         "--rotation", type=number(0, 180), default=15.0, metavar="DEG", help="largest rotation, in both directions (default: %(default)g)"
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import RunCommand, values_of
 from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
 from napari_virtual_paint.cli._options import add_axes, add_json, axes_of_two
 from napari_virtual_paint.cli._output import SPARSE_SECONDS, ProgressBar, print_result
@@ -41,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     action.add_argument("--check", action="store_true", help="only look for pairs that are shifted, saturated, blank or out of focus")
     action.add_argument("--estimate", action="store_true", help="only time a few steps and print how long the training would take here")
     action.add_argument("--watch", action="store_true", help="only print the state of the run of CONFIG.yaml, on whatever machine it is")
-    action.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="only send a command to the run of CONFIG.yaml")
+    action.add_argument("--tell", choices=values_of(RunCommand), help="only send a command to the run of CONFIG.yaml")
     add_axes(parser, roles="INPUT,TARGET")
     parser.add_argument(
         "--plate",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.choices import ScoreScale, Segmenter, values_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.scale import TRUTH, IntensityScale
 
-__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter"]
+__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 ROLES = ("treatment", "dose", "control", "moa", "batch", "plate")  # roles that a column of the plate map may have
 
-Segmenter = Literal["auto", "skimage", "cellpose"]
 Planes = npt.NDArray[np.float32]
 
 
@@ -45,12 +45,12 @@ class EvaluationSettings:
     """Processes; 0 for one per core. The context given to a level says how many it may use itself: in `Level.field` 1 where several
     fields are processed at once, all where there is only one field."""
     bootstrap: int = 1000  # bootstrap samples of intervals
-    scale: Literal["zscore", "raw"] = "zscore"  # scaling of pixel scores (see `metrics.compare`).
+    scale: ScoreScale = "zscore"  # scaling of pixel scores (see `metrics.compare`).
     noise: NoiseSource | None = None  # source of the truth's noise, for the ceiling of PCC; None for no ceiling
 
     def __post_init__(self) -> None:
-        if self.segmenter not in ("auto", "skimage", "cellpose"):
-            raise InputError(f"Segmenter {self.segmenter!r} is not known; choose auto, skimage or cellpose.")
+        if self.segmenter not in values_of(Segmenter):
+            raise InputError(f"Segmenter {self.segmenter!r} is not known; choose one of {', '.join(values_of(Segmenter))}.")
         if not 0 < self.gamma <= 10:
             raise InputError(f"A gamma of {self.gamma:g} can't be used; choose one above 0 and up to 10, 0.3 as a rule.")
         if self.workers < 0:

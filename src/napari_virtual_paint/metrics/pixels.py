@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.choices import ScoreScale, values_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.ssim import WINDOW, LocalSums, Plane, Scaling
 from napari_virtual_paint.runtime.running_stats import merge
 
-Scale = Literal["zscore", "raw"]
+Scale: TypeAlias = ScoreScale
 BAND = 32_000  # pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core
 
 Pair: TypeAlias = tuple[Plane, Plane] | tuple[Plane, Plane, int]
@@ -155,8 +156,8 @@ def score_planes(volumes: Callable[[], Volumes], planes: int, scale: Scale = "zs
     scale
         As in `score`.
     """
-    if scale not in get_args(Scale):
-        raise InputError(f"There is no scale {scale!r}; there are {' and '.join(get_args(Scale))}.")
+    if scale not in values_of(Scale):
+        raise InputError(f"There is no scale {scale!r}; there are {' and '.join(values_of(Scale))}.")
     with np.errstate(all="ignore"):
         moments = Moments()
         for pair in _flat(volumes()):

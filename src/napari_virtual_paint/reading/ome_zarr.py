@@ -18,8 +18,9 @@ from napari_virtual_paint.reading.axes import agree, check_count, to_tczyx
 from napari_virtual_paint.reading.lazy import CHUNK, GuardedArray
 from napari_virtual_paint.reading.ome_xml import PROVENANCE
 from napari_virtual_paint.reading.units import micrometres, seconds
-from napari_virtual_paint.reading.zip_store import MARKERS, root_of
+from napari_virtual_paint.reading.zip_store import root_of
 from napari_virtual_paint.runtime.extras import require
+from napari_virtual_paint.runtime.file_kind import ZARR_FILES
 from napari_virtual_paint.stack import AXES, PixelSize, Stack
 
 _LARGEST = 4 * 2**30  # bytes of the largest chunk that is read
@@ -52,7 +53,7 @@ class Axis(NamedTuple):
 
 def is_zarr(path: Path) -> bool:
     """Return whether a folder is a zarr group or array."""
-    return any((path / name).is_file() for name in MARKERS)
+    return any((path / name).is_file() for name in ZARR_FILES)
 
 
 class ZarrImages:

@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.runtime.file_kind import ZARR_FILES
 from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries
 
-MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")  # A folder with one of these files is a zarr
 _METADATA = 64 * 2**20  # bytes of the largest metadata file
 _CHUNK = 4 * 2**30  # bytes of the largest chunk or shard
 _FREE = 256 * 2**20  # bytes that any archive may unpack to ...
@@ -22,7 +22,7 @@ def is_zipped_zarr(path: Path) -> bool:
         if file.read(4) != b"PK\x03\x04":
             return False
     try:
-        return any(_base(entry.filename) in MARKERS for entry in entries(path, most=_MOST))
+        return any(_base(entry.filename) in ZARR_FILES for entry in entries(path, most=_MOST))
     except (UnsafeZipError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
@@ -41,9 +41,9 @@ def root_of(archive: zipfile.ZipFile, path: str) -> zipfile.Path:
             raise ReadError(path, f"its entry {entry.filename!r} is encrypted; unpack it with its password and open the folder")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ReadError(path, f"its entry {entry.filename!r} is compressed by an unusual method; zip it without compression")
-        if entry.file_size > (_METADATA if _base(entry.filename) in MARKERS else _CHUNK):
+        if entry.file_size > (_METADATA if _base(entry.filename) in ZARR_FILES else _CHUNK):
             raise ReadError(path, f"its entry {entry.filename!r} unpacks to {entry.file_size:,} bytes, as no part of an image does")
-    tops = {entry.filename.rpartition("/")[0] for entry in found if _base(entry.filename) in MARKERS}
+    tops = {entry.filename.rpartition("/")[0] for entry in found if _base(entry.filename) in ZARR_FILES}
     top = min(tops, key=lambda name: (len([part for part in name.split("/") if part]), name))
     return zipfile.Path(archive, f"{top}/" if top else "")
 

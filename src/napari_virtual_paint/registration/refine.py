@@ -18,8 +18,9 @@ from skimage.measure import ransac
 from skimage.registration import phase_cross_correlation
 from skimage.transform import EuclideanTransform, SimilarityTransform
 
+from napari_virtual_paint.choices import TransformKind
 from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, correlate, lay, window_of
-from napari_virtual_paint.registration.settings import Kind, Matrix
+from napari_virtual_paint.registration.settings import Matrix
 
 STEPS = 12  # most steps uphill
 
@@ -30,7 +31,7 @@ STILL = 0.01  # grid points: a step that moves the image's corners by less is th
 HALVED = 3  # how often a step that leads downhill is halved before it is given up
 
 
-def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float]:
+def polish(level: PyramidLevel, grid: Matrix, kind: TransformKind) -> tuple[Matrix, float, float]:
     """Maximize the correlation (ECC).
 
     The fixed image is fitted by the laid one and its derivatives along the transform's parameters, as in the enhanced correlation
@@ -66,7 +67,7 @@ def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float
     return grid, score, overlap
 
 
-def _step(level: PyramidLevel, grid: Matrix, kind: Kind) -> Doubles | None:
+def _step(level: PyramidLevel, grid: Matrix, kind: TransformKind) -> Doubles | None:
     """Return how the laid image should move: shift along y and x, growth, turn (about the fixed grid's first point)."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < 8:
@@ -85,7 +86,7 @@ def _step(level: PyramidLevel, grid: Matrix, kind: Kind) -> Doubles | None:
     return _solve(design, there[inside].astype(np.float64), (middle[0] + origin[0], middle[1] + origin[1]))
 
 
-def _derivatives(dy: Doubles, dx: Doubles, y: Doubles, x: Doubles, kind: Kind) -> list[Doubles]:
+def _derivatives(dy: Doubles, dx: Doubles, y: Doubles, x: Doubles, kind: TransformKind) -> list[Doubles]:
     """Return what each parameter takes from the laid image: the shifts, the turn, the growth, as many as the kind has."""
     found = [-dy, -dx]
     if kind != "translation":
@@ -111,7 +112,7 @@ def _solve(design: Doubles, wanted: Doubles, middle: tuple[float, float]) -> Dou
     return step
 
 
-def _moved(step: Doubles, kind: Kind) -> Matrix:
+def _moved(step: Doubles, kind: TransformKind) -> Matrix:
     """Return the step as a transform of its kind."""
     y, x, turn, growth = step
     out = np.array([[1 + growth, turn, y], [-turn, 1 + growth, x], [0, 0, 1.0]])
@@ -172,7 +173,7 @@ class Translation:
         return out
 
 
-MODELS: dict[Kind, tuple[Any, int]] = {
+MODELS: dict[TransformKind, tuple[Any, int]] = {
     "translation": (Translation, 2),
     "rigid": (EuclideanTransform, 3),
     "similarity": (SimilarityTransform, 3),
@@ -180,7 +181,7 @@ MODELS: dict[Kind, tuple[Any, int]] = {
 """Each kind's transform and the points that a trial fits it to."""
 
 
-def refine(level: PyramidLevel, start: Matrix, kind: Kind, seed: int = 0, rounds: int = ROUNDS) -> Fit:
+def refine(level: PyramidLevel, start: Matrix, kind: TransformKind, seed: int = 0, rounds: int = ROUNDS) -> Fit:
     """Fit the transform at one level, beginning a few grid points from the truth.
 
     The windows bring it near; then the correlation over all pixels decides (`polish`), since windows favour what is bright in them; and at
@@ -248,7 +249,7 @@ def _windows(
             yield (y + (side - 1) / 2, x + (side - 1) / 2), (float(shift[0]), float(shift[1]))
 
 
-def _fit(source: Doubles, target: Doubles, kind: Kind, seed: int) -> Matrix | None:
+def _fit(source: Doubles, target: Doubles, kind: TransformKind, seed: int) -> Matrix | None:
     """Fit a transform from the moving image's points to the fixed one's, most of which agree and some of which are wrong."""
     model, fewest = MODELS[kind]
     with warnings.catch_warnings():

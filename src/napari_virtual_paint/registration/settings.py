@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.choices import TransformKind, values_of
 from napari_virtual_paint.errors import InputError
 
-Kind = Literal["translation", "rigid", "similarity"]
 Matrix = npt.NDArray[np.float64]
 
 
@@ -18,14 +18,14 @@ Matrix = npt.NDArray[np.float64]
 class RegistrationSettings:
     """What may differ between the two images besides their position."""
 
-    kind: Kind = "similarity"  # ``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too
+    kind: TransformKind = "similarity"  # ``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too
     rotation: float = 15.0  # largest rotation either way, degrees; 180 tries all
     scale: float = 1.15  # largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes
     overlap: float = 0.3  # smallest share of the smaller image that must lie in the other
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise InputError(f"There is no transform {self.kind!r}; there are {', '.join(get_args(Kind))}.")
+        if self.kind not in values_of(TransformKind):
+            raise InputError(f"There is no transform {self.kind!r}; there are {', '.join(values_of(TransformKind))}.")
         if not 0 <= self.rotation <= 180:
             raise InputError(f"The largest rotation must be 0 to 180 degrees, not {self.rotation:g}.")
         if not 1 <= self.scale <= 4:
@@ -48,7 +48,7 @@ class Registration:
     """`moving_size` and `fixed_size`: size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown (see `unit`)."""
     unit: Literal["um", "px"]  # ``um`` or ``px``: of the sizes above
     shape: tuple[int, int]  # pixels of the moving image along y and x
-    kind: Kind  # of the transform
+    kind: TransformKind  # of the transform
     correlation: float | None
     before: float | None
     """`correlation` and `before`: pearson correlation of the two images where they overlap, registered and as they were laid (both first

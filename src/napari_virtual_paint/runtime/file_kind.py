@@ -9,6 +9,7 @@ from pathlib import Path
 from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries
 
 HEAD = 1 << 16  # bytes from the start that are looked at
+ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")  # a folder with one of these files is a Zarr store: one image or plate
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def kind_of_names(names: list[str]) -> FileKind:
         return FileKind("keras", "a Keras model (.keras)")
     if "saved_model.pb" in ends:
         return FileKind("saved_model", "a zipped TensorFlow SavedModel")
-    if ends & {"zarr.json", ".zgroup", ".zattrs", ".zarray"}:
+    if ends.intersection(ZARR_FILES):
         return FileKind("zarr", "a zipped Zarr")
     if "[Content_Types].xml" in ends:
         words = next((words for part, words in OFFICE.items() if any(name.startswith(part) for name in names)), "an Office document")

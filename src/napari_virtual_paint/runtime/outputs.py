@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.file_kind import ZARR_FILES
 
-STORE_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-"""Files of a folder that is one image or plate (a Zarr store), so that nothing may be put into it by the way."""
 LONGEST_SHOWN = 200  # characters of a path that a sentence shows
 
 Input: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
@@ -185,7 +184,7 @@ def _store_of(place: Path) -> Path:
     """Return the outermost Zarr store that a path lies in, or the path itself."""
     found = place
     for parent in place.parents:
-        if any((parent / name).is_file() for name in STORE_FILES):
+        if any((parent / name).is_file() for name in ZARR_FILES):
             found = parent
     return found
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from napari_virtual_paint.choices import Segmenter
 from napari_virtual_paint.training.config.data import Data, Simulated, Split
 from napari_virtual_paint.training.config.recipes import find_recipe, merged
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -56,7 +57,7 @@ def _everywhere(value: Any) -> Any:
 class Judging(ConfigSection):
     """Settings of the evaluation levels (see ``virtual-paint evaluate``)."""
 
-    segmenter: Literal["auto", "skimage", "cellpose"] = "auto"
+    segmenter: Segmenter = "auto"
     nuclei: str | None = None
     """Stain in which nuclei are segmented; by the usual names by default."""
     cells: str | None = None

@@ -34,11 +34,10 @@ from napari_virtual_paint._napari.evaluate.state import (
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.layers import KEY
-from napari_virtual_paint.choices import LEVELS
+from napari_virtual_paint.choices import LEVELS, Segmenter
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._output import ProgressBar
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.context import Segmenter
 from napari_virtual_paint.evaluation.level import Headline
 from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.plates import opening

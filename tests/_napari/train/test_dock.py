@@ -28,14 +28,13 @@ from napari_virtual_paint._napari.train.curve import MOST, CurveView, score_span
 from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
 from napari_virtual_paint._napari.train.prepare import PairVerdict
 from napari_virtual_paint._napari.train.run_list import list_text, status_html
-from napari_virtual_paint._napari.train.state import CONFIG, RUN, Checks, HeldOut, Length, SourceKind, TrainState
+from napari_virtual_paint._napari.train.state import CONFIG, RUN, HeldOut, Length, SourceKind, TrainState
 from napari_virtual_paint._napari.train.time_estimate import TrainingTime
 from napari_virtual_paint._napari.train.watcher import pictures, tint, watch_changes
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
-from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.pace import TrainingPace
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, PROGRESS, EpochRecord, Preview, RunState, read_command, watch
@@ -138,7 +137,6 @@ def test_the_form_edits_every_field(qtbot):
     for offered, kind in ((SOURCES, SourceKind), (HELD_OUT, HeldOut), (LENGTHS, Length)):
         assert {key for key, _ in offered} == set(get_args(kind))
     assert {key for key, _ in DEVICES} == set(get_args(TrainConfig.model_fields["device"].annotation))
-    assert set(get_args(Checks)) == set(get_args(Data.model_fields["checks"].annotation))
 
 
 def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qtbot, tmp_path):

@@ -23,8 +23,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.form_binding import BoundForm, ticked_boxes
 from napari_virtual_paint._napari.shared.widgets import combo, fold, form_rows, row, words
-from napari_virtual_paint.choices import LEVELS
-from napari_virtual_paint.evaluation.context import Segmenter
+from napari_virtual_paint.choices import LEVELS, Segmenter
 from napari_virtual_paint.metrics import METRICS
 
 LEVEL_TIPS = {

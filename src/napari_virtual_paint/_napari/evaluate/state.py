@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from napari_virtual_paint.choices import LEVELS
+from napari_virtual_paint.choices import LEVELS, Segmenter
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.context import Segmenter
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
 from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress

@@ -20,11 +20,12 @@ from napari_virtual_paint._napari.shared.widgets import (
     set_names,
     words,
 )
+from napari_virtual_paint.choices import TransformKind
 from napari_virtual_paint.models.channel_names import find_names
-from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
+from napari_virtual_paint.registration.settings import RegistrationSettings
 from napari_virtual_paint.runtime.progress import time_left
 
-KINDS: tuple[tuple[Kind, str], ...] = (
+KINDS: tuple[tuple[TransformKind, str], ...] = (
     ("similarity", "Shift, rotation and scale"),
     ("rigid", "Shift and rotation"),
     ("translation", "Shift alone"),

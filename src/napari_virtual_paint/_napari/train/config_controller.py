@@ -28,7 +28,6 @@ from napari_virtual_paint._napari.train.run_list import has_begun
 from napari_virtual_paint._napari.train.run_monitor import RunMonitor
 from napari_virtual_paint._napari.train.state import (
     IMAGES,
-    Checks,
     ImageFacts,
     TrainState,
     as_text,
@@ -41,6 +40,7 @@ from napari_virtual_paint._napari.train.state import (
 )
 from napari_virtual_paint._napari.train.time_estimate import TimeEstimator, TrainingTime
 from napari_virtual_paint.channel_colors import is_transmitted
+from napari_virtual_paint.choices import PairChecks
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.text import rough_duration
 
@@ -315,7 +315,7 @@ class ConfigController(QObject):  # type: ignore[misc]
     def _show_verdict(self, prepared: PreparedRun) -> None:
         QTimer.singleShot(0, partial(self._panel.say, self._panel.report, verdict(prepared.report).words))
 
-    def _decide(self, checks: Checks | None) -> None:
+    def _decide(self, checks: PairChecks | None) -> None:
         """Leave bad pairs out (``leave_out``), train on all (``off``), or not at all (None)."""
         prepared = self._to_decide
         self._dismiss()

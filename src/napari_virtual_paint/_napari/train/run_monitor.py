@@ -25,8 +25,9 @@ from napari_virtual_paint._napari.train.run_list import find_runs, list_text, me
 from napari_virtual_paint._napari.train.state import RUN, TrainState
 from napari_virtual_paint._napari.train.watcher import Pictures, watch_changes
 from napari_virtual_paint.channel_colors import channel_color
+from napari_virtual_paint.choices import RunCommand
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, Word, send_command
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, send_command
 
 
 class RunMonitor(QObject):  # type: ignore[misc]
@@ -218,7 +219,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
         self._panel.say(self._panel.status, "Stopping after this step…")
         _succeeds(lambda: process.stop(location))
 
-    def _send(self, word: Word) -> None:
+    def _send(self, word: RunCommand) -> None:
         location = self.location
         if location is not None:
             _succeeds(lambda: send_command(location.run, word))

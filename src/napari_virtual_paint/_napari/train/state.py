@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import platformdirs
 import yaml
 
-from napari_virtual_paint.choices import DeviceChoice
+from napari_virtual_paint.choices import DeviceChoice, PairChecks
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.system_user import full_name
 from napari_virtual_paint.training.pace import TrainingPace, epoch_of
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SourceKind = Literal["layers", "files", "plate"]
 HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
 Length = Literal["recipe", "10 min", "30 min", "1 h", "3 h", "minutes", "steps"]
-Checks = Literal["report", "leave_out", "off"]
 
 VARIABLE = "VIRTUAL_PAINT_RUNS"  # environment variable with another folder for the runs
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
@@ -73,7 +72,7 @@ class TrainState:
     length: Length = "recipe"
     amount: int = 10  # `length` and `amount`: the recipe's steps, a time, or a number of minutes or steps
     device: DeviceChoice = "auto"  # as in the configuration
-    checks: Checks = "report"  # what is done with pairs that look wrong
+    checks: PairChecks = "report"  # what is done with pairs that look wrong
     keep_running: bool = False  # whether the training goes on after napari is closed
     text: str | None = None  # the configuration as the user edited it; None while it follows from the other fields
 

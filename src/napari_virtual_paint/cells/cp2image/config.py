@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from napari_virtual_paint.choices import Precision
 from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.samples import TREATMENTS
 from napari_virtual_paint.training.config.data import Axes
@@ -188,7 +189,7 @@ class CellTrainConfig(CardConfig):
     population: Count = 300
     """Number of training cells stored in the package, for the panel."""
     seed: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     threads: Count | None = None
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.choices import FeatureNetworkName, values_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.runtime.progress import Progress
@@ -58,8 +59,8 @@ def choose_feature_network(model: CellModel, name: str = "auto") -> FeatureNetwo
     InputError
         If the requested network is not available.
     """
-    if name not in ("auto", "inception", "cells"):
-        raise InputError(f"There is no feature network {name!r}; choose auto, inception or cells.")
+    if name not in values_of(FeatureNetworkName):
+        raise InputError(f"There is no feature network {name!r}; choose one of {', '.join(values_of(FeatureNetworkName))}.")
     weights = inception_weights() if name != "cells" else None
     if weights is not None:
         return FeatureNetwork("Inception v3 (2015-12-05), each channel as grey, mean over channels", _inception(weights), True)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from napari_virtual_paint.choices import PairChecks
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.runtime.delimited_text import read_rows
@@ -217,7 +218,7 @@ class Data(ConfigSection):
     tiles: Tiles | None = None
     balance: Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])] = ()
     """Columns to balance, such as ``[batch, treatment]``: each combination, not each image, is drawn equally often."""
-    checks: Literal["report", "leave_out", "off"] = "report"
+    checks: PairChecks = "report"
     """Check the pairs for shifts, saturation, blank and blurred images: report them, or leave them out of training."""
     memory: NotNegative | None = None
     """GiB of scaled pairs held in memory; beyond it they are stored in the run folder. 40 % of the free memory by default."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from napari_virtual_paint.choices import DeviceChoice, Precision
 from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
 from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
@@ -55,8 +56,8 @@ class TrainConfig(CardConfig):
     refit: bool = False
     """Train again on all images and regions for as many steps as the kept epoch had; the scores stay those of the first training."""
     seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Precision = "float32"
+    device: DeviceChoice = "auto"
     threads: Count | None = None
     """CPU threads; torch's choice by default. The same number gives the same weights."""
     devices: Count | Literal["all"] = 1

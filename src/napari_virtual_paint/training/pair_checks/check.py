@@ -8,8 +8,9 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from napari_virtual_paint.choices import PairChecks
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -44,7 +45,7 @@ class PairReport:
     pairs: tuple[PairCheck, ...]  # results per image (per time point), ordered by name
     notes: tuple[str, ...] = ()  # sentences about the whole set
     left_out: tuple[str, ...] = ()  # names of the pairs left out of the training
-    mode: Literal["report", "leave_out", "off"] = "report"  # ``report`` or ``leave_out``, as `data.checks` says.
+    mode: PairChecks = "report"  # ``report`` or ``leave_out``, as `data.checks` says.
     seconds: float = 0.0
     stops: tuple[str, ...] = ()  # the errors at which a training would stop, each as it would say it
 

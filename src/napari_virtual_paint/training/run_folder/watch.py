@@ -1,7 +1,7 @@
 """Watch a run from outside: read its folder, send it a command. Needs neither torch nor Lightning.
 
 A run folder holds, beside the checkpoint, ``progress.json`` (state, at most once a second), ``curve.csv`` (a line per
-epoch), ``preview.npz`` (a held-out field, predicted after each epoch) and ``control``, from which the run reads one of `WORDS`.
+epoch), ``preview.npz`` (a held-out field, predicted after each epoch) and ``control``, from which the run reads a `RunCommand`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.choices import RunCommand, values_of
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.runtime.atomic_write import write_text
@@ -38,8 +39,6 @@ def is_run_folder(folder: Path) -> bool:
 
 
 How = Literal["running", "paused", "stopped", "finished", "failed", "none"]  # ``none``: the folder holds no run yet
-Word = Literal["pause", "go", "stop", "finish"]
-WORDS: tuple[Word, ...] = get_args(Word)
 SILENCE = 60.0  # seconds without an update after which a run on another machine counts as stopped
 
 
@@ -235,8 +234,8 @@ def send_command(folder: str | Path, command: str) -> None:
         If the command can't be written.
     """
     folder = Path(folder)
-    if command not in WORDS:
-        raise InputError(f"{command!r} is no command of a run; use {', '.join(WORDS)}.")
+    if command not in values_of(RunCommand):
+        raise InputError(f"{command!r} is no command of a run; use {', '.join(values_of(RunCommand))}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the run's own, which lies beside its package.")
     try:
@@ -245,10 +244,10 @@ def send_command(folder: str | Path, command: str) -> None:
         raise WriteError(folder / CONTROL, f"it can't be written ({error.strerror or error})") from error
 
 
-def read_command(folder: Path) -> Word | None:
+def read_command(folder: Path) -> RunCommand | None:
     """Return the latest command; None where there is none, or it is unknown."""
     text = (_text(folder / CONTROL) or "").strip()
-    return next((command for command in WORDS if command == text), None)
+    return next((command for command in get_args(RunCommand) if command == text), None)
 
 
 def _text(path: Path) -> str | None:
