@@ -193,7 +193,7 @@ def test_the_same_plane_twice(tmp_path: Path) -> None:
 def test_colour_pictures_are_no_channels(tmp_path: Path) -> None:
     for name in ("DNA", "ER"):
         iio.imwrite(tmp_path / f"{name}.png", np.zeros((8, 10, 3), np.uint8))
-    with pytest.raises(ReadError, match="colour picture"):
+    with pytest.raises(ReadError, match="color picture"):
         read(tmp_path)
 
 

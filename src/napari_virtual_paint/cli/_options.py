@@ -51,7 +51,7 @@ def add_axes(parser: Parser, *, roles: str = "") -> None:
     roles
         The two arguments whose axes may differ, such as ``IMAGE,STAIN``; empty where one value is for all images.
     """
-    text = "what the axes of the image's array are, in its order, where the file states none: letters of TCZYX, S for colours; such as YXC"
+    text = "what the axes of the image's array are, in its order, where the file states none: letters of TCZYX, S for colors; such as YXC"
     each = f"; two with a comma for {roles}, either of which may be empty" if roles else ""
     parser.add_argument("--axes", metavar="YXC", help=text + each)
 

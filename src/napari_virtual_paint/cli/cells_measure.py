@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="name of the file beside each image with its labels (channels nucleus, cell)")
     parser.add_argument(
-        "--scale", type=number(above=0), metavar="N", help="grey level that becomes 1 (default: the first of 255, 4095, 65535 not exceeded)"
+        "--scale", type=number(above=0), metavar="N", help="gray level that becomes 1 (default: the first of 255, 4095, 65535 not exceeded)"
     )
     parser.add_argument("--method", choices=("otsu", "cellpose"), default="otsu", help="segmentation (default: %(default)s)")
     parser.add_argument("--keep-border", action="store_true", help="keep cells that are cut by the border of the image or of a tile")

@@ -27,7 +27,7 @@ def add_options(parser: Any) -> None:
         "--noise-camera",
         type=camera,
         metavar="GAIN,OFFSET,READ",
-        help="grey levels per electron, grey levels without light, read noise (SD)",
+        help="gray levels per electron, gray levels without light, read noise (SD)",
     )
     source.add_argument("--noise", choices=("estimate",), help="estimate: from the true image itself, with a note if that is unreliable")
 

@@ -62,8 +62,8 @@ def _add_domain(actions: Subparsers) -> None:
     """Add ``models domain``."""
     parser = actions.add_parser(
         "domain",
-        help="summarise a model's training images",
-        description="Summarise the images that a model was trained on and keep that in its package, so that `virtual-paint domain`, "
+        help="summarize a model's training images",
+        description="Summarize the images that a model was trained on and keep that in its package, so that `virtual-paint domain`, "
         "`predict` and the Stain dock can show how far a new image is from them. Models trained here have it already.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)

@@ -39,7 +39,7 @@ def add_import(actions: Subparsers) -> None:
     parser.add_argument("--normalise", metavar="HOW", help="zscore, range ([-1, 1]), median ((x - median) / IQR) or none")
     parser.add_argument("--weights", metavar="NAME", help="which weights, where a checkpoint holds several (such as model and ema)")
     parser.add_argument("--range", metavar="LOW,HIGH", help="the pixel values that become -1 and 1, such as 0,255")
-    parser.add_argument("--pixel-size", metavar="UM", help="pixel size of the training images in micrometres: one for y and x, or z,y,x")
+    parser.add_argument("--pixel-size", metavar="UM", help="pixel size of the training images in micrometers: one for y and x, or z,y,x")
     parser.add_argument("--force", action="store_true", help="import a model that is not sound, too; the warning stays in the package")
     add_overwrite(parser)
     add_json(parser)
@@ -175,5 +175,5 @@ def _pixel_size(text: str) -> PixelSize:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 3) or not all(math.isfinite(number) and number > 0 for number in numbers):
-        raise InputError(f"--pixel-size is one number of micrometres, or z,y,x, not {text!r}.")
+        raise InputError(f"--pixel-size is one number of micrometers, or z,y,x, not {text!r}.")
     return PixelSize(None, numbers[0], numbers[0]) if len(numbers) == 1 else PixelSize(*numbers)

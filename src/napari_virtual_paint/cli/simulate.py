@@ -73,10 +73,10 @@ def add_parser(subparsers: Any) -> None:
         help="seed of the first field; each further field has the next one (default: %(default)s)",
     )
     parser.add_argument(
-        "--pixel-size", type=number(above=0), default=0.65, metavar="UM", help="micrometres along y and x (default: %(default)s)"
+        "--pixel-size", type=number(above=0), default=0.65, metavar="UM", help="micrometers along y and x (default: %(default)s)"
     )
     parser.add_argument(
-        "--z-step", type=number(above=0), default=0.5, metavar="UM", help="micrometres between the planes of a stack (default: %(default)s)"
+        "--z-step", type=number(above=0), default=0.5, metavar="UM", help="micrometers between the planes of a stack (default: %(default)s)"
     )
     add_overwrite(parser, "write into a folder that something else made, or replace a simulated plate of another design")
     parser.add_argument(

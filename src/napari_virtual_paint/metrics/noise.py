@@ -216,7 +216,7 @@ def estimate_noise(plane: npt.ArrayLike) -> Noise:
     if top.mean() > SATURATED:
         notes.append(f"{100 * float(top.mean()):.1f} % of the pixels are at the highest value, where noise is cut off.")
     if pixels.dtype.kind in "iu" and variance < 0.25:
-        notes.append(f"The noise (SD {variance**0.5:.2f}) is finer than a grey level, so that it is hardly seen.")
+        notes.append(f"The noise (SD {variance**0.5:.2f}) is finer than a gray level, so that it is hardly seen.")
     return Noise(variance, "estimate", not notes, tuple(notes), most)
 
 

@@ -89,7 +89,7 @@ def _match_channels(
     if channels is not None:
         return _explicit(info, stack, channels, len(wanted)), False, False
     if len(wanted) == 1 and stack.rgb and count >= 3:
-        notes.append("The picture is in colour; its luminance is painted.")
+        notes.append("The picture is in color; its luminance is painted.")
         return (0,), True, False
     if len(wanted) == 1 and count == 1:
         have = stack.channel_labels[0]
@@ -168,7 +168,7 @@ def _match_planes(
 def _match_window(info: ModelInfo, stack: Stack, synonyms: Synonyms | None, notes: list[str]) -> Match:
     """Match a z-stack: its one channel of the model's kind, and the planes."""
     if stack.rgb:
-        notes.append("The pictures are in colour; their luminance is painted.")
+        notes.append("The pictures are in color; their luminance is painted.")
         return Match((0,), "window", _planes(info, stack, notes), luminance=True)
     if stack.shape[1] == 1:
         return Match((0,), "window", _planes(info, stack, notes))

@@ -11,7 +11,7 @@ from napari_virtual_paint.stack import AXES, RGBA, Array, Stack
 LETTERS = AXES + "S"
 """Letters that name an axis; S are the samples of a pixel, such as red, green and blue."""
 FEW = 5  # an axis of this length or less, where the others are longer, may be one of channels
-_NAMES = "T for time, C for channels, Z for planes, Y, X, and S for colours"
+_NAMES = "T for time, C for channels, Z for planes, Y, X, and S for colors"
 
 
 def parse_axes(text: str) -> str:

@@ -303,7 +303,7 @@ class JoinedPlanes:
         t, c, z, y, x = self.first.shape
         for own, axis, letter in zip((t, c, z), order, ("time points", "channels", "z-planes"), strict=True):
             if own > 1 and len(axis) > 1:
-                content = "is a colour picture" if letter == "channels" and self.first.rgb else f"holds {own} {letter} itself"
+                content = "is a color picture" if letter == "channels" and self.first.rgb else f"holds {own} {letter} itself"
                 raise ReadError(
                     self.first.source, f"it {content}, so it can't be joined with others along the same axis; open the files one by one"
                 )

@@ -89,5 +89,5 @@ def _is_deep_colour_png(path: str) -> bool:
 
 def _deep_png(path: str) -> npt.NDArray[Any]:
     """Return the pixels (rows, columns, samples) of a PNG with 16 bits per colour."""
-    codecs = require("imagecodecs", extra="formats", purpose="PNG with 16 bits per colour", path=path)
+    codecs = require("imagecodecs", extra="formats", purpose="PNG with 16 bits per color", path=path)
     return np.asarray(codecs.png_decode(Path(path).read_bytes()))

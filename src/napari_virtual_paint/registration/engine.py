@@ -91,7 +91,7 @@ def _checked(image: npt.ArrayLike, name: str) -> Floats:
     """
     array = np.asarray(image)
     if array.ndim != 2 or array.dtype.kind not in "buif":
-        raise InputError(f"The {name} is no plane of grey values: shape {array.shape}, type {array.dtype}; give one with the axes y and x.")
+        raise InputError(f"The {name} is no plane of gray values: shape {array.shape}, type {array.dtype}; give one with the axes y and x.")
     if min(array.shape) < SMALLEST:
         raise InputError(f"The {name} is {array.shape[0]} x {array.shape[1]} pixels; {SMALLEST} a side are needed to place it.")
     floats = array.astype(np.float32)

@@ -164,6 +164,6 @@ def _pixels(path: Path) -> npt.NDArray[Any]:
     except (OSError, ValueError, SyntaxError) as error:
         raise ReadError(path, f"this file can't be decoded ({error}); remove it and download the sample again") from None
     if pixels.ndim != 2:
-        raise ReadError(path, f"a grey image is expected, not one of shape {pixels.shape}; remove it and download the sample again")
+        raise ReadError(path, f"a gray image is expected, not one of shape {pixels.shape}; remove it and download the sample again")
     # Older versions of Pillow give 16-bit PNGs as 32-bit integers.
     return pixels.astype(np.uint16) if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() < 2**16 else pixels

@@ -41,8 +41,8 @@ class Training(TrainConfig):
 
     id: str = "study"
     name: Title = "A model of a study"
-    description: str = "Trained on one domain of a study of generalisation."
-    trained_on: str = "One domain of a study of generalisation."
+    description: str = "Trained on one domain of a study of generalization."
+    trained_on: str = "One domain of a study of generalization."
     not_for: str = "Anything but the study that it was trained for."
     output: Path = Path("study")
     data: Data = Data(simulate=Simulated(fields=1))

@@ -67,7 +67,7 @@ def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images:
     if len(config.sizes) > 1:
         sections.append(_curve_section(config, table, images))
     page = Page(
-        title=config.name, lead=config.description or "A study of generalisation.", sections=tuple(sections), facts=_facts(config, images)
+        title=config.name, lead=config.description or "A study of generalization.", sections=tuple(sections), facts=_facts(config, images)
     )
     write_page(page, config.output / "report.html")
     return {**files, "report": config.output / "report.html"}

@@ -187,6 +187,12 @@ def test_what_is_chosen_is_looked_at_before_anything_is_judged(dock, qtbot, tmp_
     assert not notification_manager.records, "what is typed is no error yet"
 
 
+def test_an_empty_dock_says_what_to_choose_first(dock, qtbot):
+    qtbot.waitUntil(
+        lambda: dock.panel.inputs.text() == "Choose a prediction: a field's file, a folder of fields, or a plate.", timeout=PATIENCE
+    )
+
+
 def test_columns_and_controls_of_the_plate_map_are_offered(dock, qtbot, tmp_path):
     folders = [tmp_path / name for name in ("truth", "painted")]
     for folder in folders:

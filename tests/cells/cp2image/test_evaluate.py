@@ -104,8 +104,8 @@ def test_a_model_of_cells_alone_is_compared_with_cells_alone(folder: Path, tmp_p
     assert lone.alone
     table = open_table(folder / "cells.parquet")
     beside, alone = (last(evaluate(each, table, images(folder), most=12)) for each in (open_cell_model(folder / "toy.zip"), lone))
-    assert any("generates cells without neighbours" in note for note in alone.notes)
-    assert not any("generates cells without neighbours" in note for note in beside.notes)
+    assert any("generates cells without neighbors" in note for note in alone.notes)
+    assert not any("generates cells without neighbors" in note for note in beside.notes)
     np.testing.assert_array_equal(alone.drawn, beside.drawn)
     # The nucleus in the middle stays; what lies at the corners is brought to the background.
     np.testing.assert_allclose(alone.real[:, :, 30:34, 30:34], beside.real[:, :, 30:34, 30:34], rtol=0.02)

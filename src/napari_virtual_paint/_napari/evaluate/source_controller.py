@@ -55,6 +55,7 @@ class SourceController(QObject):  # type: ignore[misc]
         form.source_chosen.connect(lambda index: self._fill_from(self._offered[index]))
         form.browse.connect(self._browse)
         follow_layers(viewer, self._layers_changed)
+        self._inspecting.start()  # says what to choose first
 
     @property
     def busy(self) -> bool:

@@ -196,7 +196,7 @@ def compare(
         notes.append(f"{len(untaken)} of the scored features are not among those that {model.id} takes ({', '.join(untaken[:3])}).")
     crops = requested.crops
     if model.alone:
-        notes.append(f"{model.id} generates cells without neighbours, so these are removed from the real crops too.")
+        notes.append(f"{model.id} generates cells without neighbors, so these are removed from the real crops too.")
         own = own_pixels(
             crops, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
         )

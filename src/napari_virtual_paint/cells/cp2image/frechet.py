@@ -63,7 +63,7 @@ def choose_feature_network(model: CellModel, name: str = "auto") -> FeatureNetwo
         raise InputError(f"There is no feature network {name!r}; choose one of {', '.join(values_of(FeatureNetworkName))}.")
     weights = inception_weights() if name != "cells" else None
     if weights is not None:
-        return FeatureNetwork("Inception v3 (2015-12-05), each channel as grey, mean over channels", _inception(weights), True)
+        return FeatureNetwork("Inception v3 (2015-12-05), each channel as gray, mean over channels", _inception(weights), True)
     if name == "inception":
         raise InputError(f"Inception needs torch-fidelity and the file {INCEPTION} in torch's folder of checkpoints; choose cells instead.")
     if model.reader is None:

@@ -46,7 +46,7 @@ def crop(planes: npt.NDArray[Any], centres: npt.NDArray[Any], size: int, tile: i
     if planes.ndim != 3 or size < 1:
         raise InputError(f"Crops of {size} px can't be cut out of an image of shape {planes.shape}; axes are CYX.")
     if not np.isfinite(centres).all():
-        raise InputError("A centre of a crop is not a number; leave out the rows without a nucleus.")
+        raise InputError("A center of a crop is not a number; leave out the rows without a nucleus.")
     out = np.empty((len(centres), len(planes), size, size), np.float32)
     first = np.round(centres - (size - 1) / 2).astype(int)
     height, width = planes.shape[1:]

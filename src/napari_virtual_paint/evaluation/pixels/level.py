@@ -159,7 +159,7 @@ def _directions() -> str:
 
 
 def _figures(context: Context) -> list[Figure]:
-    scaled = "each image at mean 0 and SD 1 over its field" if context.settings.scale == "zscore" else "the grey levels as they are"
+    scaled = "each image at mean 0 and SD 1 over its field" if context.settings.scale == "zscore" else "the gray levels as they are"
     where = "The foreground is what lies above Otsu's threshold of the smoothed truth."
     caption = f"Mean ± SD over fields, {scaled}. {_directions()} {where}"
     boxes = (

@@ -127,7 +127,7 @@ def field_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
                 pictures.setdefault(stain, []).extend(panels(images, stain, f"{rank} (PCC {score:.3f})"))
     caption = (
         "Each image is at mean 0 and SD 1 over its field, and shown in the contrast of the truth. Errors are predicted minus true: "
-        f"blue is too little, orange too much, the strongest colour is {LIMIT:g} SD or more."
+        f"blue is too little, orange too much, the strongest color is {LIMIT:g} SD or more."
     )
     order = [stain for stain in context.stains if stain in pictures]
     return [

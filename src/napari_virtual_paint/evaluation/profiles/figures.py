@@ -34,7 +34,7 @@ def _places(table: pd.DataFrame) -> list[Figure]:
     """Return the two embeddings, colored by the wells' metadata."""
     colours = tuple(name for name in ("source", "treatment", "batch", "plate", "kind", "dose", "moa") if _varies(table, name))
     caption = (
-        "Each point is a well, in the truth or in a prediction; choose what it is coloured by. All share one space (units of the truth's"
+        "Each point is a well, in the truth or in a prediction; choose what it is colored by. All share one space (units of the truth's"
         " mean and SD): where a prediction keeps the treatments apart as the truth does, its points lie as the truth's do, even if moved."
     )
     return [
@@ -99,7 +99,7 @@ def _treatments() -> list[Figure]:
 
 def _sweep() -> Figure:
     return Figure(
-        "profiles_sweep", "Regularisation of the sphering",
-        "mAP for each regularisation, from none and mild to strong correction. What is best for the truth's replicates is taken for all.",
+        "profiles_sweep", "Regularization of the sphering",
+        "mAP for each regularization, from none and mild to strong correction. What is best for the truth's replicates is taken for all.",
         "line", "profiles_sweep", {"x": "regularisation", "y": "mAP", "colour": "source", "facet": "measure"},
     )  # fmt: skip

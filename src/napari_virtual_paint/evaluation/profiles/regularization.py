@@ -105,8 +105,8 @@ def _choice_note(table: pd.DataFrame, chosen: float | None, tried: int) -> str:
     truth = table[table["source"] == TRUTH]
     criterion = "replicate_map" if truth["replicate_map"].notna().all() else "map"
     if not truth[criterion].notna().all():
-        return "Profiles are not sphered: neither replicates nor mechanisms show which regularisation is best."
+        return "Profiles are not sphered: neither replicates nor mechanisms show which regularization is best."
     value = float(truth.loc[truth["regularisation"] == _strength_text(chosen), criterion].iloc[0])
     basis = "of the truth's replicate wells" if criterion == "replicate_map" else "by mechanism in the truth"
-    choice = "no sphering" if chosen is None else f"sphering with regularisation {chosen:g}"
-    return f"Of {tried} regularisations and none, {choice} was taken: with it the mAP {basis} is {value:.2f}, the highest of all."
+    choice = "no sphering" if chosen is None else f"sphering with regularization {chosen:g}"
+    return f"Of {tried} regularizations and none, {choice} was taken: with it the mAP {basis} is {value:.2f}, the highest of all."

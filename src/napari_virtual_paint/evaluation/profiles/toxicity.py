@@ -109,7 +109,7 @@ def _why_not(negative: int, positive: int, treated: int) -> str:
         lacking = " and ".join(role for role, count in (("negative", negative), ("positive", positive)) if not count)
         return f"there are no {lacking} control wells"
     if negative + positive < K:
-        return f"{negative + positive} control wells are fewer than the {K} neighbours that vote"
+        return f"{negative + positive} control wells are fewer than the {K} neighbors that vote"
     return "" if treated else "all treated wells are controls"
 
 

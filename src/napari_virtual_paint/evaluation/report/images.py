@@ -55,7 +55,7 @@ def _webp(label: str, array: npt.NDArray[np.uint8]) -> tuple[str, int, int]:
 
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or 0 in array.shape:
         raise InputError(
-            f"{label}: a picture of {array.dtype} and shape {array.shape} can't be shown; give uint8, YX or YXC with 3 or 4 colours."
+            f"{label}: a picture of {array.dtype} and shape {array.shape} can't be shown; give uint8, YX or YXC with 3 or 4 colors."
         )
     picture = Image.fromarray(np.ascontiguousarray(array))
     if max(picture.size) > SIDE:

@@ -102,7 +102,7 @@ def _units(scale: IntensityScale) -> tuple[str, ...]:
     """Return a note where the truth is not in gray levels."""
     if scale.gain is None:
         return ()
-    return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
+    return ("The truth is not in gray levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
 def _surveyed(work: Work, pool: WorkerPool, keys: list[str], field_bytes: int) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:

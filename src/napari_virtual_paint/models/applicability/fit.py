@@ -44,7 +44,7 @@ def fit_domain(descriptors: Sequence[PatchDescriptors], info: ModelInfo, plan: D
     from skimage.filters import threshold_otsu
 
     if not descriptors or sum(len(one.pixels) for one in descriptors) < UNITS:
-        raise InputError(f"{info.id}: the training inputs are too small or too empty to be summarised.")
+        raise InputError(f"{info.id}: the training inputs are too small or too empty to be summarized.")
     texture = np.concatenate([one.texture.ravel() for one in descriptors])
     threshold = float(threshold_otsu(texture)) if np.ptp(texture) > 0 else float(texture[0])
     domain = Domain(

@@ -220,7 +220,7 @@ def _contrast_words(part: DescriptorGroup, rows: Numbers, levels: int, usual: in
     width = LAYOUT["contrast"]
     training, found = (values.reshape(-1, width).mean(0) for values in (part.mean, rows.mean(0)))
     times = 10.0 ** float(found[0] - training[0])
-    few = f", with {levels} grey levels where it learned from {usual}" if levels < min(32, usual / 4) else ""
+    few = f", with {levels} gray levels where it learned from {usual}" if levels < min(32, usual / 4) else ""
     if not 0.8 <= times <= 1.25:
         return f"Local contrast is {_times(times)} that of the training images{few}: other light, exposure or scaling?"
     return f"The histogram has another shape than the training images'{few}: other contrast or scaling?"

@@ -337,7 +337,7 @@ def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
     steps = recipe.preprocessing
     if wishes.normalise is not None:
         if wishes.normalise not in NORMALISATIONS:
-            raise InputError(f"A normalisation is one of {', '.join(NORMALISATIONS)}, not {wishes.normalise!r}.")
+            raise InputError(f"A normalization is one of {', '.join(NORMALISATIONS)}, not {wishes.normalise!r}.")
         steps = NORMALISATIONS[wishes.normalise]
     if wishes.value_range is not None:
         low, high = wishes.value_range

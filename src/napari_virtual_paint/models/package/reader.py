@@ -169,7 +169,7 @@ def _pixel_size(files: PackageFiles, ours: Any, space: list[Mapping[str, Any]]) 
     """Return the pixel size trained at, from our own part or else from the axes' scale and unit."""
     if isinstance(ours, list):
         if len(ours) != 3 or any(item is not None and (not _is_number(item) or item <= 0) for item in ours):
-            raise files.fail("its pixel_size must be three positive numbers (z, y, x) in micrometres")
+            raise files.fail("its pixel_size must be three positive numbers (z, y, x) in micrometers")
         return PixelSize(*(None if item is None else float(item) for item in ours))
     sizes: dict[str, float] = {}
     for axis in space:

@@ -84,5 +84,5 @@ def category_colour(index: int) -> str:
 
 def _rgb(colour: str) -> tuple[int, int, int]:
     if len(colour) != 7 or not colour.startswith("#"):
-        raise InputError(f"{colour!r} is no colour of the form #rrggbb.")
+        raise InputError(f"{colour!r} is no color of the form #rrggbb.")
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

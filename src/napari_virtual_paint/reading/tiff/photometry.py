@@ -92,7 +92,7 @@ def photometry_of(page: Any, plain: bool, path: object) -> Photometry:
         raise ReadError(path, f"its samples have different depths ({bits}), which can't be read; save it with one depth")
     photometric = int(page.photometric)
     if photometric == 6 and int(page.compression) not in JPEG:
-        raise ReadError(path, "its colours are YCbCr without JPEG compression, which can't be read; save it as RGB")
+        raise ReadError(path, "its colors are YCbCr without JPEG compression, which can't be read; save it as RGB")
     if not plain:
         return Photometry(bits=bits)
     orientation = page.tags.get(274)
