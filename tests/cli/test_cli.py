@@ -109,6 +109,12 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"    {name}" in out for name in COMMANDS)
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "napari_virtual_paint", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"virtual-paint {__version__}\n", "")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert capsys.readouterr().out == f"virtual-paint {__version__}\n"

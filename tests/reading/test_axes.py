@@ -109,6 +109,16 @@ def test_colours_as_channels(tmp_path: Path, suffix: str) -> None:
         read(path, axes="YX")
 
 
+@pytest.mark.parametrize("wrong", ["ZYX", "CYX", "TXY"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_stated_colours_are_no_columns(tmp_path: Path, suffix: str, wrong: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    data = np.zeros((20, 30, 3), np.uint8)
+    iio.imwrite(path, data) if suffix == ".png" else tifffile.imwrite(path, data, photometric="rgb")
+    with pytest.raises(ReadError, match=f"an image in color \\(YXS\\), which contradicts {wrong}"):
+        read(path, axes=wrong)
+
+
 def test_colours_that_the_file_does_not_state(tmp_path: Path) -> None:
     data = RNG.integers(0, 255, (20, 30, 3)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", data, photometric="minisblack", planarconfig=None, rowsperstrip=20)

@@ -160,6 +160,12 @@ def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
         read(tmp_path / "a.tif")
 
 
+def test_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").symlink_to(tmp_path / "a.tif")
+    with pytest.raises(ReadError, match="a symbolic link that leads back to itself"):
+        read(tmp_path / "a.tif")
+
+
 def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.tif").write_bytes(b"II*\0")
 

@@ -104,6 +104,21 @@ def check_count(axes: str, shape: Sequence[int], path: object) -> None:
         raise ReadError(path, f"its array has {len(shape)} axes ({sizes}) and {axes} names {len(axes)}; name each of them once")
 
 
+def check_samples(axes: str, stored: str, path: object) -> None:
+    """Raise a `ReadError` if a user calls the colors that a file states rows or columns.
+
+    Parameters
+    ----------
+    axes
+        The user's letters, as many as the array has axes.
+    stored
+        Letters of the array's axes in the file. S are its colors, which may hold anything but rows and columns, such as three planes.
+    """
+    at = stored.find("S")
+    if at >= 0 and axes[at] in "YX":
+        raise ReadError(path, f"it states that its array is an image in color ({stored}), which contradicts {axes}; leave the axes out")
+
+
 def likely(shape: Sequence[int], stored: str) -> tuple[str, str | None]:
     """Return what the axes of a plain array probably are, and a note where its shape makes that unlikely or another reading likelier.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -157,6 +158,8 @@ def _explain(error: BaseException) -> str:
         return "there is no such file or folder; check the path"
     if isinstance(error, PermissionError):
         return "you have no permission to read it; change its permissions or copy it elsewhere"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "it is a symbolic link that leads back to itself; make the link anew"
     if isinstance(error, MemoryError):
         return "it needs more memory than there is; the file may be damaged, or open a smaller part of it"
     text = " ".join(str(error).split())[:200].rstrip(".")

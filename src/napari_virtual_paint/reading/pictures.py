@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.axes import named
+from napari_virtual_paint.reading.axes import check_count, check_samples, named
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint, lazy_array
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import RGBA, Stack
@@ -77,6 +77,8 @@ class PictureImages:
         if axes is None or axes == stored:
             return stack
         pixels = stack.data[0, 0, 0] if planes.samples == 1 else stack.data[0, :, 0].transpose(1, 2, 0)
+        check_count(axes, pixels.shape, self._path)
+        check_samples(axes, stored, self._path)
         return named(stack, pixels, axes)
 
 

@@ -638,6 +638,27 @@ def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path: Path, kind: s
     assert not any("\n" in sentence for sentence in said)
 
 
+def test_nuclei_without_a_cell_are_noted(tmp_path: Path) -> None:
+    table = open_table(as_files(tmp_path / "run", {**RUN, "Nuclei": NUCLEI + "2,2,22,0.5\n3,1,31,0.5\n"}))
+    assert_three(table)
+    assert table.notes == ("2 of 5 Nuclei have no partner in Cells and are left out.",)
+
+
+@pytest.mark.parametrize("text", ["<html><body>404</body></html>", "ImageNumber,ObjectNumber\n1,1\n"])
+def test_a_compartment_that_is_no_table_of_objects_is_noted(tmp_path: Path, text: str) -> None:
+    table = open_table(as_files(tmp_path / "run", {**RUN, "Nuclei": text, "Experiment": "Key,Value\nVersion,4\n"}))
+    np.testing.assert_array_equal(table.values(AREAS[1:])[:, 0], [112, 111, 121])
+    assert table.notes == ("Nuclei.csv was not read: it has no numbered objects with measurements such as AreaShape_Area.",)
+
+
+@pytest.mark.parametrize("cells", [CELLS.split("\n")[0] + "\n", re.sub(r",\d+\n", ",0\n", CELLS)])
+def test_why_cells_without_a_nucleus_are_kept_out(tmp_path: Path, cells: str) -> None:
+    table = open_table(as_files(tmp_path / "run", {**RUN, "Cells": cells}))
+    np.testing.assert_array_equal(table.values(AREAS[:1])[:, 0], [11, 12, 21])
+    (note,) = table.notes
+    assert re.fullmatch(r"Cells \([03] objects\) is kept out: none of them has a parent in Nuclei\.", note)
+
+
 def test_images_alone(tmp_path: Path) -> None:
     path = as_database(tmp_path / "a.db", {"Image": pd.DataFrame({"ImageNumber": [1]})})
     with pytest.raises(ReadError, match="holds no table of objects"):

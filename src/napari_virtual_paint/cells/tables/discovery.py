@@ -150,6 +150,11 @@ def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
         else f"{item.path.name} was not read: it has no column {' and '.join(item.lacking)}."
         for item in joined
     ]
+    notes += [
+        f"{item.path.name} was not read: it has no numbered objects with measurements such as AreaShape_Area."
+        for item in neither
+        if item.name in COMPARTMENTS
+    ]
     return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]
 
 

@@ -314,6 +314,13 @@ class Joining:
         own_codes, other_codes = (codes[codes >= 0] for codes in (self._firsts[name][0], self._firsts[other][0]))
         return self._found(self._codes[name], other) if np.array_equal(own_codes, other_codes) else None
 
+    def note_unused(self, name: str, used: Rows, anchor: str) -> None:
+        """Note the objects of a joined table to which no cell belongs."""
+        codes, first = self._firsts[name]
+        objects = first[codes >= 0]
+        if unused := len(np.setdiff1d(objects, used)):
+            self.notes.append(f"{unused} of {len(objects)} {name} have no partner in {anchor} and are left out.")
+
     def once(self, name: str) -> Rows:
         """Return the rows where an object occurs for the first time."""
         codes, first = self._firsts[name]
@@ -358,6 +365,8 @@ def join(sources: Sequence[TableSource], more: Mapping[str, Sequence[str]] = Map
         if name not in rows:
             _without_relation(tables, name, anchor, rows, needed)
     complete = np.logical_and.reduce([rows[name] >= 0 for name in needed])
+    for name in rows.keys() - {anchor}:
+        tables.note_unused(name, rows[name], anchor)
     if lost := int((~complete).sum()):
         lacking = " or ".join(name for name in needed if (rows[name] < 0).any())
         tables.notes.append(f"{lost} of {len(complete)} {anchor} have no partner in {lacking} and are left out.")
@@ -411,6 +420,12 @@ def _without_relation(tables: Joining, name: str, anchor: str, rows: dict[str, R
         )
         return
     count = f"{name} ({len(tables.sources[name])} objects) is kept out"
-    parents = ", ".join(dict.fromkeys(link.parent for link in links if link.child == name))
-    why = f"several of them belong to one of {parents}" if parents else "no column assigns them to cells"
+    to_parents = [link for link in links if link.child == name]
+    parents = ", ".join(dict.fromkeys(link.parent for link in to_parents))
+    if not parents:
+        why = "no column assigns them to cells"
+    elif all((link.rows < 0).all() for link in to_parents):
+        why = f"none of them has a parent in {parents}"
+    else:
+        why = f"several of them belong to one of {parents}"
     tables.notes.append(f"{count}: {why}.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import tifffile
 
-from napari_virtual_paint.reading.axes import LETTERS, agree, likely, named
+from napari_virtual_paint.reading.axes import LETTERS, agree, check_count, check_samples, likely, named
 from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.ome_xml import ImageMetadata, parse_ome
 from napari_virtual_paint.reading.tiff.photometry import channel_names
@@ -52,6 +52,8 @@ class TiffImages:
         lead = len(planes.axes)
         if axes is None or axes == stored:
             return stack
+        check_count(axes, shape, self._path)
+        check_samples(axes, stored, self._path)
         if len(axes) == len(stored) and axes[lead:] == stored[lead:] and set(axes[:lead]) <= set("TCZ"):
             return replace(self._stack(planes_of(self._tif, index, self._path, axes[:lead]), series, index), notes=stack.notes)
         return named(stack, _as_stored(stack.data, stored, planes.samples), axes)
