@@ -112,6 +112,18 @@ def test_images_are_found_where_they_are_now(tmp_path: Path, layout: str) -> Non
 
 
 @pytest.mark.parametrize("layout", ["opera-phenix", "yokogawa", "incarta"])
+def test_images_that_are_missing_are_counted(tmp_path: Path, layout: str) -> None:
+    write, index = WRITERS[layout]
+    file = write(tmp_path / "plate") / index
+    images = sorted(path for path in file.parent.iterdir() if path.suffix.lower().startswith(".tif"))
+    for path in images[:3]:
+        path.unlink()
+    (note,) = open_plate(file).notes
+    assert note.startswith(f"{file.name} lists {len(images)} images, of which 3 are not there (")
+    assert any(path.name in note for path in images[:3])
+
+
+@pytest.mark.parametrize("layout", ["opera-phenix", "yokogawa", "incarta"])
 @pytest.mark.parametrize(
     "prefix", ["D:\\Data\\run 1\\", "\\\\server\\share\\plate\\", "/mnt/microscope/plate/", "..\\Images\\", "Images\\"]
 )

@@ -16,14 +16,14 @@ import yaml
 
 from foreign_packages import Content, flip, npy, script, toy_04, toy_05
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.errors import ModelError, VirtualPaintError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.models.export import export_model
-from napari_virtual_paint.models.importers import import_model
+from napari_virtual_paint.models.importers import Wishes, import_model
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.painting import PaintSettings, paint
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stack import PixelSize, Stack
 from small_models import zipped
 
 
@@ -472,6 +472,37 @@ def test_other_weights_that_are_elsewhere_are_left_out_with_a_note(tmp_path: Pat
     found = import_model(source, "Linked toy", tmp_path / "out")
     assert list(described(tmp_path / "out")["weights"]) == ["torchscript"]
     assert any("weights onnx were left out" in note for note in found.notes)
+
+
+# --- settings of the user
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_channels_of_a_package_get_the_names_that_the_user_gives(version: str, tmp_path: Path) -> None:
+    source = toy_04(tmp_path / "toy", channels=2) if version == "0.4" else toy_05(tmp_path / "toy")
+    names = ("Phase", "DIC")[: 2 if version == "0.4" else 1]
+    package = imported(source, tmp_path, wishes=Wishes(inputs=names, outputs=("DNA",)))
+    model = open_model(package)
+    assert (model.info.channels, model.info.stains) == (names, ("DNA",))
+    assert check_model(package).ok
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (Wishes(inputs=("Phase", "DIC")), r"this model has 1 input channels; --inputs names 2 \(Phase, DIC\)"),
+        (Wishes(outputs=("DNA", "ER")), r"this model has 1 stains; --outputs names 2 \(DNA, ER\)"),
+        (Wishes(inputs=("Phase", "Phase")), "--inputs names one of Phase, Phase twice"),
+        (Wishes(outputs=("DNA", "DNA")), "--outputs names one of DNA, DNA twice"),
+        (Wishes(normalise="none"), "states its normalization and pixel size itself"),
+        (Wishes(value_range=(0, 255)), "states its normalization and pixel size itself"),
+        (Wishes(pixel_size=PixelSize(y=0.5, x=0.5)), "states its normalization and pixel size itself"),
+    ],
+)
+def test_settings_that_do_not_fit_a_package_are_refused(wishes: Wishes, words: str, tmp_path: Path) -> None:
+    with pytest.raises(VirtualPaintError, match=words):
+        imported(toy_05(tmp_path / "toy"), tmp_path, wishes=wishes)
+    assert not (tmp_path / "imported").exists()
 
 
 # --- an import ends as a check would

@@ -136,6 +136,9 @@ def import_model(
     refuse_existing(target, overwrite)
     if form in ("package", "torchscript", "onnx") and wishes.weights is not None:
         raise InputError(f"{path}: --weights chooses among several sets of weights in a checkpoint; this is no checkpoint.")
+    for option, names in (("--outputs", wishes.outputs), ("--inputs", wishes.inputs)):
+        if names is not None and len(set(names)) != len(names):
+            raise InputError(f"{path}: {option} names one of {', '.join(names)} twice.")
     if form == "package":
         return _copied(path, target, name, wishes, overwrite, force)
     faults = [fault] if (fault := checksum_fault(path, path.name)) else []
@@ -161,7 +164,9 @@ def import_model(
 def _copied(path: Path, target: Path, name: str, wishes: Wishes, overwrite: bool, force: bool) -> Imported:
     """Import a package: copied under the new name, and checked as `models check` does before it is written."""
     head = {"id": identifier(name), "name": _title(name)}
-    copy = copied(path, head, wishes.outputs)
+    if (wishes.normalise, wishes.value_range, wishes.pixel_size) != (None, None, None):
+        raise InputError(f"{path}: a package states its normalization and pixel size itself; leave out --normalise, --range and --pixel-size.")
+    copy = copied(path, head, wishes.outputs, inputs=wishes.inputs)
     rows = check_files(copy.files(path)).checks
     faults = [f"{row.name.replace(' reproduced', ' not reproduced')}: {row.detail}" for row in rows if not row.ok]
     notes = [*copy.notes, *(f"Its test output is reproduced {row.detail}." for row in rows if row.detail.startswith(ALONE))]
@@ -332,8 +337,6 @@ def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
         if wish is not None and len(wish) != len(own):
             noun = "stains" if what == "--outputs" else "input channels"
             raise InputError(f"{path}: this model has {len(own)} {noun}; {what} names {len(wish)} ({', '.join(wish)}).")
-        if wish is not None and len(set(wish)) != len(wish):
-            raise InputError(f"{path}: {what} names one of {', '.join(wish)} twice.")
     steps = recipe.preprocessing
     if wishes.normalise is not None:
         if wishes.normalise not in NORMALISATIONS:

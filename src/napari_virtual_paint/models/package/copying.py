@@ -35,7 +35,11 @@ class PackageCopy:
 
 
 def copied(
-    path: Path, head: Mapping[str, Any], outputs: tuple[str, ...] | None = None, extra: Mapping[str, bytes] | None = None
+    path: Path,
+    head: Mapping[str, Any],
+    outputs: tuple[str, ...] | None = None,
+    extra: Mapping[str, bytes] | None = None,
+    inputs: tuple[str, ...] | None = None,
 ) -> PackageCopy:
     """Read a package into memory, converted to version 0.5 of the specification where it is 0.4.
 
@@ -51,11 +55,13 @@ def copied(
         New names of its stains; None keeps them.
     extra
         More files.
+    inputs
+        New names of its input channels; None keeps them.
 
     Raises
     ------
     ModelError
-        If it is no model that can be used here, or one of its files has not the SHA-256 that is stated.
+        If it is no model that can be used here, it has other numbers of channels than names are given, or one of its files has not the SHA-256 that is stated.
     """
     files = open_files(path)
     content = read_description(files)
@@ -72,7 +78,9 @@ def copied(
         raise files.fail(f"it follows version {version} of the bioimage.io specification; versions 0.4 and 0.5 are read")
     content = {**content, **head}
     if outputs is not None:
-        _rename(files, content, outputs)
+        _rename(files, content, "outputs", outputs)
+    if inputs is not None:
+        _rename(files, content, "inputs", inputs)
     if remote := sorted(set(_addresses(content))):
         more = f" and {len(remote) - 3} more" if len(remote) > 3 else ""
         notes.append(f"It names files on the network, which are never fetched: {', '.join(remote[:3])}{more}.")
@@ -210,14 +218,16 @@ def _addresses(content: Any) -> Iterator[str]:
             yield text
 
 
-def _rename(files: PackageFiles, content: dict[str, Any], outputs: tuple[str, ...]) -> None:
-    """Give the stains other names."""
-    for tensor in content.get("outputs") or ():
+def _rename(files: PackageFiles, content: dict[str, Any], part: str, names: tuple[str, ...]) -> None:
+    """Give the stains (``outputs``) or the input channels (``inputs``) other names."""
+    for tensor in content.get(part) or ():
         for axis in tensor.get("axes", ()):
             if isinstance(axis, dict) and axis.get("type") == "channel":
-                if len(axis.get("channel_names", ())) != len(outputs):
-                    raise files.fail(f"it paints {len(axis.get('channel_names', ()))} stains; --outputs names {len(outputs)}")
-                axis["channel_names"] = list(outputs)
+                count = len(axis.get("channel_names", ()))
+                if count != len(names):
+                    noun = "stains" if part == "outputs" else "input channels"
+                    raise files.fail(f"this model has {count} {noun}; --{part} names {len(names)} ({', '.join(names)})")
+                axis["channel_names"] = list(names)
 
 
 def add_domain(package: str | Path, domain: Domain, output: str | Path | None = None, *, overwrite: bool = False) -> Path:

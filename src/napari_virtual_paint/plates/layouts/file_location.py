@@ -75,7 +75,7 @@ def find_images(names: Iterable[str], index: Path, *, above: bool) -> tuple[dict
     finder = FileFinder(index.parent, above=above)
     found: dict[str, str] = {}
     elsewhere: dict[str, None] = {}
-    missing = 0
+    missing: list[str] = []
     for place, rows in _by_folder(every).items():
         parts = _parts_inside(place, every[rows[0]], index)
         own = [_file_of(every[row]) for row in rows]
@@ -83,14 +83,16 @@ def find_images(names: Iterable[str], index: Path, *, above: bool) -> tuple[dict
         named = "/".join(parts)
         for row, file in zip(rows, own, strict=True):
             there = files.get(file.casefold())
-            missing += there is None
+            missing += [file] if there is None else []
             found[every[row]] = there if there is not None else "/".join((*parts, file))
         folders = {file.rpartition("/")[0] for file in files.values()}
         if any(folder.casefold() != named.casefold() for folder in folders) and (place or any(".." in folder for folder in folders)):
             elsewhere[_moved(place, min(folders))] = None
     notes = [f"Its images are not in {place or 'its folder'}, as {index.name} says; those near it are taken." for place in elsewhere]
-    if missing == len(every):
+    if len(missing) == len(every):
         notes.append(f"None of the {len(every)} images that {index.name} lists is there.")
+    elif missing:
+        notes.append(f"{index.name} lists {len(every)} images, of which {len(missing)} are not there ({missing[0]} ...).")
     return found, tuple(notes)
 
 
