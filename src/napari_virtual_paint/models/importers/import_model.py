@@ -165,7 +165,9 @@ def _copied(path: Path, target: Path, name: str, wishes: Wishes, overwrite: bool
     """Import a package: copied under the new name, and checked as `models check` does before it is written."""
     head = {"id": identifier(name), "name": _title(name)}
     if (wishes.normalise, wishes.value_range, wishes.pixel_size) != (None, None, None):
-        raise InputError(f"{path}: a package states its normalization and pixel size itself; leave out --normalise, --range and --pixel-size.")
+        raise InputError(
+            f"{path}: a package states its normalization and pixel size itself; leave out --normalise, --range and --pixel-size."
+        )
     copy = copied(path, head, wishes.outputs, inputs=wishes.inputs)
     rows = check_files(copy.files(path)).checks
     faults = [f"{row.name.replace(' reproduced', ' not reproduced')}: {row.detail}" for row in rows if not row.ok]

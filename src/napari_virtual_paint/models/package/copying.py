@@ -61,7 +61,8 @@ def copied(
     Raises
     ------
     ModelError
-        If it is no model that can be used here, it has other numbers of channels than names are given, or one of its files has not the SHA-256 that is stated.
+        If it is no model that can be used here, has another number of channels than there are names, or one of its files has not the
+        SHA-256 that is stated.
     """
     files = open_files(path)
     content = read_description(files)
