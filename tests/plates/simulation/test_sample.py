@@ -9,7 +9,7 @@ import pytest
 
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.opening import open_plate
-from napari_virtual_paint.plates.paint import read_failures, read_scores
+from napari_virtual_paint.plates.paint import paint_plate, read_failures, read_scores
 from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.plates.simulation.sample import make_sample_plate
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -56,3 +56,5 @@ def test_it_is_made_once_and_gone_on_with(tmp_path: Path, model: Model) -> None:
         for field in first.fields:
             if field.well != "B04":
                 np.testing.assert_array_equal(np.asarray(first.read(field).data), np.asarray(second.read(field).data), err_msg=name)
+    rest = run_to_end(paint_plate(plate, model, output))
+    assert (rest.painted, rest.skipped, rest.failed) == (12, 11, 1), "the Plate dock goes on with it, whose device is Auto"

@@ -81,7 +81,7 @@ class PlateJob:
     def difference(self, other: PlateJob) -> str:
         """Return the first difference of another job for the same output, in words; "" if that one can go on with this one.
 
-        A setting is the same if it equals the one first given or the one it was resolved to.
+        A setting is the same if it equals the one first given or the one it was resolved to, or leaves the choice: ``auto``.
         """
         if (self.model, self.version, self.digest) != (other.model, other.version, other.digest):
             changed = other.model if self.model != other.model else f"{other.model} {other.version} with other weights or description"
@@ -91,7 +91,7 @@ class PlateJob:
                 return f"the {_WORDS[name]} was {getattr(self, name) or 'none'} and is now {getattr(other, name) or 'none'}"
         for each in fields(PaintSettings):
             given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))
-            if now not in (given, resolved) and each.name != "steady":
+            if now not in (given, resolved, "auto") and each.name != "steady":
                 return f"the setting {each.name} was {_text(given)} and is now {_text(now)}"
         return ""
 
