@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_virtual_paint.choices import ScoreScale, Segmenter, values_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.scale import TRUTH, IntensityScale
+from napari_virtual_paint.plates.well_roles import ROLE_NAMES
 
 __all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes"]
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.metrics import NoiseSource
 
-ROLES = ("treatment", "dose", "control", "moa", "batch", "plate")  # roles that a column of the plate map may have
+ROLES = tuple(ROLE_NAMES)  # roles that a column of the plate map may have
 
 Planes = npt.NDArray[np.float32]
 

@@ -23,6 +23,9 @@ from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.write_errors import disk_errors
 
 PARTIAL, ASIDE = "partial", "replaced"
+LONGEST = 150  # letters of the target's name in its hidden names, which would be too long for the file system otherwise
+HIDDEN = re.compile(rf"\.(?P<target>.*)\.(?P<machine>[0-9a-f]{{8}})-(?P<process>\d+)-[0-9a-f]{{8}}\.(?P<kind>{PARTIAL}|{ASIDE})", re.DOTALL)
+"""The names that `hidden_name` gives; machines may share a folder."""
 FORMER = "part"  # suffix that earlier versions gave some of their half-written files
 STALE = 3600.0  # seconds without a change after which what a process of another machine was writing is left over
 SYNC_THREADS = 8
@@ -172,11 +175,10 @@ def remove_leftovers(folder: Path) -> None:
 
 def remove_left_by(folder: Path, processes: Collection[int], depth: int = 3) -> None:
     """Remove what processes of this machine that were killed had half written in a folder, and in folders below it down to some depth."""
-    name = re.compile(rf"\..*\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.{PARTIAL}")
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):
-            found = name.fullmatch(entry.name)
-            if found is not None and int(found[1]) in processes:
+            found = HIDDEN.fullmatch(entry.name)
+            if found is not None and found["kind"] == PARTIAL and found["machine"] == _machine() and int(found["process"]) in processes:
                 _remove(Path(entry.path))
             elif depth and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                 remove_left_by(Path(entry.path), processes, depth - 1)
@@ -186,9 +188,9 @@ def _is_owned(entry: Path) -> bool:
     """Return whether another process may still be writing a half-written output."""
     if former := re.fullmatch(rf"\..*\.(\d+)\.{FORMER}", entry.name):
         return _is_other(int(former[1]))
-    if (name := re.fullmatch(rf"\..*\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{PARTIAL}", entry.name)) is None:
+    if (name := HIDDEN.fullmatch(entry.name)) is None or name["kind"] != PARTIAL:
         return False
-    return _is_other(int(name[2])) if name[1] == _machine() else time.time() - entry.stat().st_mtime < STALE
+    return _is_other(int(name["process"])) if name["machine"] == _machine() else time.time() - entry.stat().st_mtime < STALE
 
 
 def _is_other(process: int) -> bool:
@@ -246,12 +248,7 @@ def _link(partial: Path, target: Path) -> None:
 
 def hidden_name(target: Path, kind: str = PARTIAL) -> Path:
     """Return an unused hidden name beside a target that names the machine and the process."""
-    return target.with_name(f"{_prefix(target)}{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
-
-
-def _prefix(target: Path) -> str:
-    """Return how the hidden names of a target begin on this machine; others may write to the same folder."""
-    return f".{target.name[:150]}.{_machine()}-"
+    return target.with_name(f".{target.name[:LONGEST]}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
 
 
 def _machine() -> str:
@@ -260,13 +257,12 @@ def _machine() -> str:
 
 def _tidy(target: Path) -> None:
     """Remove what killed processes left of this target, and bring back what they had put aside."""
-    name = re.compile(re.escape(_prefix(target)) + rf"(\d+)-[0-9a-f]{{8}}\.({PARTIAL}|{ASIDE})")
     with contextlib.suppress(OSError):
         for entry in target.parent.iterdir():
-            found = name.fullmatch(entry.name)
-            if found is None or _runs(int(found[1])):
+            found = HIDDEN.fullmatch(entry.name)
+            if found is None or (found["target"], found["machine"]) != (target.name[:LONGEST], _machine()) or _runs(int(found["process"])):
                 continue
-            if found[2] == ASIDE and not target.exists():
+            if found["kind"] == ASIDE and not target.exists():
                 entry.rename(target)
             else:
                 _remove(entry)
