@@ -773,3 +773,7 @@ def test_in_a_low_dock_the_sliders_scroll_and_nothing_around_them(open_dock, qtb
     qtbot.waitUntil(lambda: body.verticalScrollBar().maximum() == 0 and dock.height() == LOW_DOCK[1], timeout=30_000)
     assert LOW <= dock.view.picture.side < high
     assert dock.view.sliders.height() >= 100
+    low = dock.view.picture.height()
+    dock.view.measured.setText("")
+    qtbot.wait(100)
+    assert dock.view.picture.height() == low, "while a slider is dragged, nothing has been measured"

@@ -413,6 +413,15 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
     assert truth.stat().st_mtime_ns == before, "the same images are not written again: the report knows them by their time"
 
 
+def test_what_is_compared_follows_the_layers(dock, qtbot):
+    for stains in (STAINS, (*STAINS, "AGP")):
+        for name in stains[-2:] if len(stains) == 2 else stains[-1:]:
+            dock.viewer.add_image(np.zeros((8, 8), np.float32), name=name)
+            dock.viewer.add_image(np.zeros((8, 8), np.float32), name=f"{name} (predicted)")
+        sentence = f"Predicted and true: {', '.join(stains)}."
+        qtbot.waitUntil(lambda sentence=sentence: dock.panel.inputs.text() == sentence, timeout=PATIENCE)
+
+
 @pytest.mark.usefixtures("offered")
 def test_the_open_plate_is_offered_first(make_napari_viewer, qtbot, tmp_path, monkeypatch):
     class Reader:

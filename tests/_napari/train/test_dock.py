@@ -25,6 +25,7 @@ from napari_virtual_paint._napari.shared.widgets import DEVICES
 from napari_virtual_paint._napari.train import config_controller, time_estimate
 from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, score_span, span, thinned
+from napari_virtual_paint._napari.train.dock import _next_name
 from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
 from napari_virtual_paint._napari.train.prepare import PairVerdict
 from napari_virtual_paint._napari.train.run_list import list_text, status_html
@@ -199,6 +200,11 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     assert "There is a model named have-it" in dock.panel.problem.text()
     dock.choose(source="plate", name="Free one")
     assert "Choose a plate" in dock.panel.problem.text()
+
+
+@pytest.mark.parametrize(("name", "following"), [("Mine", "Mine 2"), ("Mine 2", "Mine 3"), ("Walk 8", "Walk 9"), ("9", "9 2")])
+def test_the_next_training_gets_the_next_number(places, name, following):
+    assert _next_name(name) == following
 
 
 def test_a_layer_that_is_named_as_predicted_is_no_true_stain(dock, qtbot):

@@ -46,6 +46,7 @@ class SourceController(QObject):  # type: ignore[misc]
         super().__init__(form)
         self._viewer, self._form = viewer, form
         self._offered: list[str] = []
+        self._stains: tuple[str, ...] = ()  # of the pairs of layers that are open
         self._filled_from = ""
         self._summary: tuple[EvaluateState, InputSummary] | None = None
         self._inspection = LatestJob(self)
@@ -93,6 +94,9 @@ class SourceController(QObject):  # type: ignore[misc]
             texts["layers"] = f"Layers that are open: {', '.join(stains)}"
         texts["paths"] = BY_PATH
         self._offered = list(texts)
+        if stains != self._stains:
+            self._stains = stains
+            self._inspecting.start()
         choice = self._form.value()
         if choice.source == "layers" and not stains:
             self._form.setValue(replace(choice, source="paths"))

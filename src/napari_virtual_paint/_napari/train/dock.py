@@ -87,8 +87,8 @@ class TrainDock(QWidget):  # type: ignore[misc]
 
 def _next_name(name: str) -> str:
     """Return a name that no run has yet: the same with the next number behind it."""
-    stem = re.sub(r"\s+\d+$", "", name) or name
-    number = 2
+    counted = re.fullmatch(r"(.+?)\s+(\d+)", name)
+    stem, number = (counted[1], int(counted[2]) + 1) if counted else (name, 2)
     while name_taken(f"{stem} {number}"):
         number += 1
     return f"{stem} {number}"
