@@ -22,6 +22,7 @@ from napari_virtual_paint._napari.cells.shaping import ShapingController
 from napari_virtual_paint._napari.cells.state import CellsState, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells.walk import WalkController
 from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.closing import delete_when_removed
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
@@ -58,6 +59,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         super().__init__()
         guard_removals(viewer)
         join_tabs(self, "Cells")
+        delete_when_removed(self, self.shut)
         self.viewer = viewer
         self.view = CellsPanel()
         self.editor = VectorEditor(self)

@@ -23,7 +23,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
-from napari_virtual_paint._napari.shared.closing import Closing
+from napari_virtual_paint._napari.shared.closing import Closing, delete_when_removed
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
@@ -67,8 +67,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.updater = Updater(self._request)
         self.maps = ErrorMaps(viewer)
         self._relist = Debounced(0, self._list, self)
-        self._gone = Debounced(0, self._delete_if_removed, self)
-        self._closing = Closing(self, self._closed)
+        self._closing = Closing(self, self.undo)
+        delete_when_removed(self)
         self._watch = Watch(viewer, self._moved, self._changed, self._relist.start)
         self._connect()
         self.panel.show_view(viewer.dims.ndisplay)
@@ -290,15 +290,6 @@ class CompareDock(QWidget):  # type: ignore[misc]
         """Undo all that the dock changed in the viewer: side by side, flicker, error maps."""
         self.back()
         self.maps.remove()
-
-    def _closed(self) -> None:
-        """Undo all that the dock changed; where it was taken out of the window, it ends, unless a script docks it again at once."""
-        self.undo()
-        self._gone.start()
-
-    def _delete_if_removed(self) -> None:
-        if self.parentWidget() is None:
-            self.deleteLater()
 
     def _limits(self, chosen: Sequence[tuple[int, str, LayerPair]]) -> list[tuple[Limits, Limits] | None]:
         """Return contrast limits that show each pair on one scale, from the means and SDs of the last scores."""

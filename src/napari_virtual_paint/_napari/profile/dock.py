@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.profile.plate_link import PlateLink
 from napari_virtual_paint._napari.profile.report_view import ReportView
 from napari_virtual_paint._napari.profile.table import ProfileTable, as_text, write_rows
 from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.closing import delete_when_removed
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import guard_removals
@@ -61,6 +62,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         guard_removals(viewer)
         join_tabs(self, "Profile")
+        delete_when_removed(self)
         self.setWindowTitle("Profile")
         self.setAcceptDrops(True)
         self.viewer = viewer

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared import model_card, preferences
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.closing import delete_when_removed
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
@@ -113,6 +114,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._last = StainState()  # what was chosen when the layers were last fitted
         self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
+        delete_when_removed(self, busy=lambda: self.painting is not None or self._saving.running)
         self._connect()
         preferred = preferences.preferences(PREFERENCES)
         self.form.setValue(replaced(self.value(), {PREFERENCES[name]: value for name, value in preferred.items()}))
