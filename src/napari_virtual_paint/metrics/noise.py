@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.pixels import Moments
@@ -170,6 +169,8 @@ def planes_of(channel: Array) -> Iterator[Plane]:
 
 def noise_of_control(volume: Array) -> Noise:
     """Return the variance of a control image (Z, Y, X), and say where it has structure, which is no random fluctuation."""
+    from scipy import ndimage  # slow to import, and the docks show scores without it
+
     moments, smooth = Moments(), Moments()
     for plane in planes_of(volume[None]):
         moments.update(plane, plane)
@@ -203,6 +204,8 @@ def estimate_noise(plane: npt.ArrayLike) -> Noise:
         `most` is larger than the variance where the noise is not independent from pixel to pixel (the image was smoothed, compressed or
         resampled) or where structure is as fine as the noise. Not reliable where many pixels are saturated, or grey levels too coarse.
     """
+    from scipy import ndimage
+
     pixels = np.asarray(plane)
     if min(pixels.shape) < 32 or not np.isfinite(pixels).all():
         return Noise(None, "estimate", False, ("The image is too small (under 32 pixels) or has values that are no numbers.",))
@@ -222,6 +225,8 @@ def estimate_noise(plane: npt.ArrayLike) -> Noise:
 
 def _quiet_variance(image: Floats, rest: Floats) -> float:
     """Return the mean variance of what a filter left of an image, taken in each class of brightness where there is the least structure."""
+    from scipy import ndimage
+
     rough, level = np.abs(rest), ndimage.gaussian_filter(image, 1.5)
     structure = ndimage.gaussian_gradient_magnitude(image, WIDE)
     order = np.argsort(level, axis=None)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import pytest
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
+from napari.qt.threading import create_worker
 from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
+from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QLabel
 
@@ -210,6 +212,14 @@ def test_closing_the_viewer_ends_jobs_in_silence(make_napari_viewer, qtbot):
     qtbot.waitUntil(lambda: not jobs.LIVE, timeout=30_000)
     assert closed
     assert not told
+
+
+def test_a_worker_ends_quietly_when_qt_has_deleted_its_signals(qapp, qtbot):
+    work = (number for number in range(3))
+    worker = create_worker(lambda: (yield from work), _worker_class=jobs._GeneratorWorker, _start_thread=False)
+    worker.signals.deleteLater()
+    qtbot.waitUntil(lambda: not isalive(worker.signals), timeout=30_000)
+    worker.run()  # an error that leaves it in a thread ends the program
 
 
 def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):

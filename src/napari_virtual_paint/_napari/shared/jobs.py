@@ -20,6 +20,7 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error
+from qtpy.compat import isalive
 from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
@@ -60,6 +61,14 @@ class _GeneratorWorker(GeneratorWorker):  # type: ignore[misc]
     """
 
     job: weakref.ref[Job] | None = None
+
+    def run(self) -> None:
+        """Work, and end quietly where Qt has deleted the signals meanwhile: PyQt aborts the program for an error that leaves a thread."""
+        try:
+            super().run()
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
 
     def work(self) -> Any:
         with without_main_script():
