@@ -535,11 +535,15 @@ def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtb
 def test_pause_holds_and_goes_on(dock, qtbot, painter):
     dock.view.form.start.click()
     qtbot.waitUntil(lambda: dock.session.painted.states.get("A01/0") == "painting", timeout=PATIENCE)
+    painter.turns.release(1)
+    qtbot.waitUntil(lambda: "painting, 1 of 46 fields" in dock.view.form.status.text(), timeout=PATIENCE)
     dock.view.form.pause.click()
     assert dock.view.form.pause.text() == "Go on"
-    painter.turns.release(5)
+    painter.turns.release(4)
     qtbot.wait(300)
-    assert dock.session.painted.done <= 1
+    assert dock.session.painted.done <= 2
+    assert "paused, " in dock.view.form.status.text()
+    assert "paused, 0 of" not in dock.view.form.status.text()
     dock.view.form.pause.click()
     qtbot.waitUntil(lambda: dock.session.painted.done == 4, timeout=PATIENCE)
     dock.painting.cancel()

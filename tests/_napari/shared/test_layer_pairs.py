@@ -66,7 +66,16 @@ def test_among_equal_names_the_layer_of_the_same_size_wins():
 
 
 @pytest.mark.parametrize(
-    ("name", "stain"), [("DNA (predicted)", "DNA"), ("DNA (predicted) [1]", "DNA"), ("predicted_ER", "ER"), ("predicted", "predicted")]
+    ("name", "stain"),
+    [
+        ("DNA (predicted)", "DNA"),
+        ("DNA (predicted) [1]", "DNA"),
+        ("DNA (predicted, mosaic)", "DNA"),
+        ("DNA [pred, v2] day 3", "DNA day 3"),
+        ("DNA (day 3) predicted", "DNA (day 3)"),
+        ("predicted_ER", "ER"),
+        ("predicted", "predicted"),
+    ],
 )
 def test_the_stain_is_the_name_without_predicted(name, stain):
     assert stain_name(LayerFacts("k", name)) == stain

@@ -10,8 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.shared.stain_view import StainButtons, stain_view, stains_in
-from napari_virtual_paint._napari.shared.widgets import NARROW
+from napari_virtual_paint._napari.shared.stain_view import WIDEST, StainButtons, stain_view, stains_in
 
 
 @pytest.fixture
@@ -122,8 +121,17 @@ def test_many_long_names_do_not_widen_the_dock(viewer, qtbot) -> None:
     row = StainButtons(viewer)
     qtbot.addWidget(row)
     assert len(row.buttons) == 8
-    assert row.minimumSizeHint().width() <= NARROW
-    row.resize(NARROW, row.sizeHint().height())
+    assert row.minimumSizeHint().width() <= WIDEST
+    row.resize(WIDEST, row.sizeHint().height())
     row.show()
     qtbot.waitUntil(lambda: row.all.geometry().top() > row.buttons["Emission 550 nm"].geometry().bottom(), timeout=30_000)
     assert not any(one.geometry().intersects(other.geometry()) for one, other in combinations(row.buttons.values(), 2))
+
+
+def test_what_else_stands_in_the_brackets_is_no_part_of_the_stain(viewer, qtbot) -> None:
+    viewer.layers.clear()
+    for name in ("DNA", "ER", "RNA", "AGP", "Mito"):
+        viewer.add_image(np.zeros((8, 8)), name=f"{name} (predicted, mosaic)", blending="additive")
+    row = StainButtons(viewer)
+    qtbot.addWidget(row)
+    assert list(row.buttons) == ["DNA", "ER", "RNA", "AGP", "Mito"]

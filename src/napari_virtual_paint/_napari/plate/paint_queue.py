@@ -168,7 +168,8 @@ class PaintQueue(QObject):  # type: ignore[misc]
 
     @timed
     def _tick(self, task: PaintTask, progress: JobProgress) -> None:
-        task.progress = progress
+        if progress.total:  # there is none while it is held
+            task.progress = progress
         self.changed.emit()
 
     @timed

@@ -59,9 +59,10 @@ def says_predicted(name: str) -> bool:
 
 
 def stain_name(facts: LayerFacts) -> str:
-    """Return the stain that a layer shows, for the table: its name without predicted and without napari's counter."""
+    """Return the stain that a layer shows, for the table: its name without predicted, what stands in brackets with it, and the counter."""
     marks = "|".join(sorted(PREDICTED_WORDS, key=len, reverse=True))
-    pattern = rf"[\s_-]*[(\[]?(?<![^\W_])(?:{marks})(?![^\W_])[)\]]?[\s_-]*"
+    word = rf"(?<![^\W_])(?:{marks})(?![^\W_])"
+    pattern = rf"[\s_-]*(?:\([^()]*{word}[^()]*\)|\[[^][]*{word}[^][]*\]|{word})[\s_-]*"
     bare = re.sub(r"\s*\[\d+\]\s*$", "", facts.name)
     left = re.sub(pattern, " ", bare, flags=re.IGNORECASE).strip()
     return facts.stain or left or facts.name

@@ -15,12 +15,12 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import BURST, follow_layers
 from napari_virtual_paint._napari.shared.layer_pairs import comparable, facts_of, stain_name
 from napari_virtual_paint._napari.shared.view_state import one_redraw, set_appearance
-from napari_virtual_paint._napari.shared.widgets import NARROW
 from napari_virtual_paint.channel_colors import ALONE, is_transmitted
 from napari_virtual_paint.stain_names import default_synonyms
 
 MOST = 8  # stains that get a button
 LONGEST = 16  # letters of a stain's name that its button shows
+WIDEST = 330  # pixels of a row of buttons: five stains of Cell Painting and all
 GAP = 3  # pixels between buttons
 DOT = 10  # pixels across a button's dot of color
 KEY = "Ctrl+Alt+S"  # shows the next stain
@@ -159,7 +159,7 @@ class StainButtons(QWidget):  # type: ignore[misc]
         self._press()
 
     def _arrange(self) -> None:
-        """Fill rows no wider than a narrow dock."""
+        """Fill rows no wider than a dock."""
         while self._rows.count():
             row = self._rows.takeAt(0).layout()
             while row.count():
@@ -172,7 +172,7 @@ class StainButtons(QWidget):  # type: ignore[misc]
                 row = QHBoxLayout()
                 row.setSpacing(GAP)
                 self._rows.addLayout(row)
-                left = NARROW
+                left = WIDEST
             left -= needed
             row.addWidget(each, 0 if each is self.all else 1)
 
