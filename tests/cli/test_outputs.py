@@ -379,6 +379,9 @@ def test_patterns_below_folders_with_brackets(tmp_path: Path, monkeypatch: pytes
             with pytest.raises(InputError, match="would replace"):
                 check_outputs([output], [pattern])
     check_outputs(["plate [1]/b.tif"], ["plate [1]/a*.tif"])
+    for output in ("plate [1]", "."):  # a folder that holds the files
+        with pytest.raises(InputError, match="lies in it"):
+            check_outputs([output], ["plate [1]/a*.tif"])
 
 
 def test_what_is_apart_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,8 @@ def _clash_with_pattern(output: Path, source: str) -> str:
             place = Path(os.path.realpath(found))
             if _same(output, place) or (place.is_dir() and any(_same(parent, place) for parent in output.parents)):
                 return shown_path(found)
+            if any(_same(output, parent) for parent in place.parents):
+                return f"{shown_path(found)} lies in it"
             if _same(output.parent, place.parent) and fnmatch.fnmatch(output.name, Path(pattern).name):
                 return f"{shown_path(source)} matches it"
     return ""

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
@@ -16,7 +17,7 @@ from napari_virtual_paint.training.config.network import Pix2PixHDGan
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.modules.losses import normal_weights
-from napari_virtual_paint.training.network_sizes import check_patch
+from napari_virtual_paint.training.network_sizes import check_normalized, check_patch
 
 
 def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
@@ -24,15 +25,18 @@ def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
 
     Raises `InputError` if its settings don't fit each other, the data or the patch.
     """
-    lightning.seed_everything(config.seed, verbose=False)
     settings = network_config(config, data)
     try:
+        with torch.device("meta"):
+            probe = build(config.network.architecture, settings)
+        lightning.seed_everything(config.seed, verbose=False)
         network = build(config.network.architecture, settings)
     except (TypeError, ValueError) as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         problem = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
         raise InputError(f"network.config: {problem}.") from error
     check_patch(network, config.patch)
+    check_normalized(probe, (config.batch, len(data.channels), *config.patch))
     if isinstance(config.objective, Pix2PixHDGan):
         normal_weights(network)
     return network

@@ -30,6 +30,33 @@ def check_patch(network: nn.Module, patch: tuple[int, ...]) -> None:
         raise InputError(f"patch: y and x must be {smallest(network)[-1]} or more for this network, not {size}.")
 
 
+def check_normalized(network: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse a batch of which a layer that normalizes would get a single value, so that nothing but its mean is left.
+
+    Parameters
+    ----------
+    network
+        Without memory for its weights (on the device ``meta``).
+    shape
+        (patches, C, [Z,] Y, X) of a batch.
+
+    Raises
+    ------
+    InputError
+        If the patch is too small.
+    """
+    try:
+        network.train()(torch.empty(shape, device="meta"))
+    except ValueError as error:
+        if "Expected more than 1" not in str(error):
+            raise
+        size = " x ".join(map(str, shape[2:]))
+        raise InputError(
+            f"patch: of {size} with a batch of {shape[0]} a single value is left in the network's deepest layer, "
+            "which can't be normalized; set a larger patch."
+        ) from error
+
+
 def run_whole(network: nn.Module, x: Floats, device: torch.device | str) -> Floats:
     """Run a network on a field as a whole: padded by reflection, and, where it takes so many planes, in windows slid by one.
 

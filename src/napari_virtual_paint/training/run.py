@@ -22,10 +22,8 @@ from torch.utils.data import DataLoader
 
 from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
-from napari_virtual_paint.models.package.earlier import check_replaced_package
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.runtime.outputs import check_outputs, check_own_folder
 from napari_virtual_paint.training.callback import Report, Reporter, TrainingProgress
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
@@ -37,7 +35,8 @@ from napari_virtual_paint.training.modules.gan import make_module
 from napari_virtual_paint.training.pair_checks.check import checking
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.run_folder.checkpoint import check_checkpoint
-from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE, is_run_folder
+from napari_virtual_paint.training.run_folder.outputs import check_run_outputs
+from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 
@@ -58,7 +57,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     if rank_zero_only.rank:
         report = _silent
     else:
-        _check_outputs(config)
+        check_run_outputs(config)
     with (
         _silence_lightning(),
         torch_threads(config.threads),
@@ -86,17 +85,6 @@ def _stopped(config: TrainConfig, phase: Phase, files: RunFolderWriter) -> str:
     """Return after how many of its steps a training was ended by its user; empty where it was not."""
     done = phase.curve[-1].step
     return f"Stopped after {done:,} of {config.steps:,} steps" if files.finishing and done < config.steps else ""
-
-
-def _check_outputs(config: TrainConfig) -> None:
-    """Check before hours of training that package and run folder replace nothing that is not theirs.
-
-    Raises `InputError` if they would replace an input, another model or a folder of something else.
-    """
-    assert config.run is not None
-    check_outputs([config.output, config.run], config.data.sources())
-    check_own_folder(config.run, is_run_folder, what="a training")
-    check_replaced_package(config.output, config.id)
 
 
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:

@@ -17,7 +17,7 @@ from napari_virtual_paint.cells.measurement.checkpoint import checkpoint_folder
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.measurement.measure import _each
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
 
@@ -110,6 +110,15 @@ def test_other_settings_start_afresh_and_say_so(files, counted, tmp_path):
     assert "cells.parquet.part was left by a run with another scale; all images are measured afresh." in said
     assert set(again["Metadata_Scale"]) == {65535.0}
     assert not [message for message in said if message.startswith("Going on")]
+
+
+def test_nothing_is_left_where_no_cell_is_found(tmp_path):
+    part = tmp_path / "cells.parquet.part"
+    noise = np.random.default_rng(0).integers(0, 9, (1, 2, 1, 120, 120)).astype(np.uint16)
+    write(Stack(noise, ("DNA", "ER")), tmp_path / "empty.ome.tif")
+    with pytest.raises(InputError, match=r"No cell was found in empty\.ome\.tif"):
+        run(measure_files([tmp_path / "empty.ome.tif"], parts=part, **FEW))
+    assert not part.exists()
 
 
 def test_an_image_that_changed_is_measured_again(files, counted, tmp_path):

@@ -225,6 +225,7 @@ def test_the_check_of_a_set_without_a_usable_pair_says_what_the_training_says(tm
     ("changes", "words"),
     [
         ({"patch": (15, 15)}, "each side must be a multiple of 2"),
+        ({"patch": (2, 2), "batch": 1}, "patch: of 2 x 2 with a batch of 1 a single value is left"),
         ({"network": {"config": {"depth": 2, "widht": 4}}}, "has no setting 'widht'"),
         ({"data": {"balance": ["batch"]}}, "data.balance: no image has the column batch"),
         ({"monitor_stains": ["RNA"]}, "monitor_stains: there is no stain 'RNA'; there are DNA"),
@@ -238,6 +239,32 @@ def test_the_check_tries_the_settings(tmp_path: Path, changes: dict[str, Any], w
     data = {**values["data"], **changes.pop("data", {})}
     (stop,) = checked(TrainConfig.model_validate({**values, **changes, "data": data}), tmp_path, capsys)["stops"]
     assert words in stop
+
+
+@pytest.mark.parametrize(
+    ("output", "run", "words"),
+    [
+        ("images/a_in.ome.tif", "run", "would replace the input"),
+        ("images", "run", "would replace the input"),
+        ("notes.txt", "run", "something that is no package exists"),
+        ("package", "other", "it holds files that a training did not write"),
+    ],
+)
+def test_the_check_finds_what_the_package_and_run_folder_would_replace(
+    tmp_path: Path, output: str, run: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
+    pair(tmp_path / "images", "a", ("BF",), ("DNA",), 0)
+    (tmp_path / "other").mkdir()
+    for path in (tmp_path / "notes.txt", tmp_path / "other" / "notes.txt"):
+        path.write_text("of the user")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    chosen = config(tmp_path / "images", tmp_path / run).model_copy(update={"output": tmp_path / output})
+    (stop,) = checked(chosen, tmp_path, capsys)["stops"]
+    assert words in stop
+    assert main(["train", str(tmp_path / "run.yaml")]) == 2  # in the same words, and nothing is touched
+    assert " ".join(capsys.readouterr().err.split()).endswith(stop)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "run.yaml"} == before
 
 
 def test_label_images_are_recognised_as_targets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,6 +237,8 @@ def measure_files(
             tables.append(_named(table, image, number))
         yield Progress(number, len(images), " ".join((*notes, f"{image.name}: {len(table)} cells.")) if new else "")
     if not tables:
+        if checkpoint is not None:
+            checkpoint.remove()  # there is nothing to go on from
         raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
     return pd.concat(tables, ignore_index=True)
 

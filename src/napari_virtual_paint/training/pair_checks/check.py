@@ -25,7 +25,7 @@ from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.training.data.store import PairStore
 from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, faults_of
-from napari_virtual_paint.training.pair_checks.settings import settings_problems
+from napari_virtual_paint.training.pair_checks.settings import output_problems, settings_problems
 from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, measure_pair
 from napari_virtual_paint.training.run_folder.watch import CHECKED
 
@@ -111,6 +111,9 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     start = time.perf_counter()
     sources = find(config.data)
     inspector = _Inspector(config, sources, excusing=True, training=False)
+    foreign = output_problems(config)
+    if foreign:
+        inspector.path = None  # a folder of something else is left as it is
     data = yield from reading(config, sources, inspector, keep=False)
     inspector.save(always=True)
     report = inspector.report(time.perf_counter() - start, data)
@@ -119,7 +122,7 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     stops = [str(error) for error in inspector.failed if not (leave_out and isinstance(error, EXCUSED))]
     # What is left of a set is no news where pairs of it have failed.
     stops += [problem for problem in problems(kept, config) if not (inspector.failed and not leave_out and problem.startswith(SPLIT))]
-    stops += settings_problems(config, kept)
+    stops += [*foreign, *settings_problems(config, kept)]
     return replace(report, stops=tuple(dict.fromkeys(stops)), seconds=round(time.perf_counter() - start, 2))
 
 

@@ -12,6 +12,7 @@ from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.inputs import keep_inputs
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.data.patches import Draw
+from napari_virtual_paint.training.run_folder.outputs import check_run_outputs
 
 
 def settings_problems(config: TrainConfig, data: DataSet) -> Iterator[str]:
@@ -30,6 +31,11 @@ def settings_problems(config: TrainConfig, data: DataSet) -> Iterator[str]:
         run = config.run
         yield from _refusals(lambda: list(keep_inputs(run, find(config.data), config.data.csv, write=False)))
     yield from _refusals(lambda: _try_network(config, data))
+
+
+def output_problems(config: TrainConfig) -> list[str]:
+    """Return why a training would refuse to write its package and its run folder where the configuration says."""
+    return [] if config.run is None else _refusals(lambda: check_run_outputs(config))
 
 
 def _try_network(config: TrainConfig, data: DataSet) -> None:
