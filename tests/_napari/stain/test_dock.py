@@ -589,7 +589,7 @@ def test_every_control_has_a_tooltip(dock):
 
 def test_shortcuts_click_the_buttons(dock, qtbot):
     keys = {shortcut.key().toString(): shortcut for shortcut in dock.findChildren(QShortcut)}
-    assert set(keys) == {"Ctrl+Return", "Ctrl+Shift+Return", "Ctrl+.", "Ctrl+Alt+Return"}
+    assert set(keys) == {"Ctrl+Return", "Ctrl+Shift+Return", "Ctrl+.", "Ctrl+Alt+Return", "Ctrl+Alt+S"}
     assert all(shortcut.context() == Qt.ShortcutContext.WindowShortcut for shortcut in keys.values())
     keys["Ctrl+Return"].activated.emit()
     finish(qtbot, dock)
