@@ -21,7 +21,7 @@ AREA, PERCENTILE = "Nuclei_AreaShape_Area", 90
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="simulated-cells")
+    parser.add_argument("--model", default="jurkat-cells")
     parser.add_argument("--output", type=Path, default=IMAGES)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
