@@ -21,7 +21,7 @@ from napari_virtual_paint import __version__
 from napari_virtual_paint.choices import values_of
 from napari_virtual_paint.cli import COMMANDS, _output, main, predict
 from napari_virtual_paint.cli._options import add_channels, add_painting, paint_settings
-from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
+from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
 from napari_virtual_paint.painting.settings import CHOICES, WITHOUT_OPTION, PaintSettings
 from napari_virtual_paint.reading import read
@@ -107,6 +107,28 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     out = capsys.readouterr().out
     assert all(f"    {name}" in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "", "-m", "jurkat-brightfield", "--channels", "0", "-o", "out.ome.tif"],
+        ["predict", "a_z1.tif", "-m", "jurkat-brightfield", "--channels", "0", "--output="],
+        ["plate", "info", ""],
+        ["evaluate", "", "a_z1.tif"],
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a_z1.tif", "a_z2.tif"):
+        tifffile.imwrite(name, np.zeros((32, 32), np.uint8))
+    assert run(*words) == 2
+    assert "an argument is empty" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_z1.tif", "a_z2.tif"]
+    with pytest.raises(ReadError, match="no path"):
+        read("")
 
 
 def test_the_package_runs_as_a_module() -> None:

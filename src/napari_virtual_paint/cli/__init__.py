@@ -76,6 +76,9 @@ def _run(arguments: list[str], stop: StopSignals) -> int:
     """Parse the arguments and run the command."""
     if any("\0" in argument for argument in arguments):
         return _fail("an argument has a NUL character in it, which no name of a file has; leave it out.", 2)
+    if any(not argument or (argument.startswith("--") and argument.endswith("=")) for argument in arguments):
+        # An empty path would be the folder that the command is called in.
+        return _fail("an argument is empty, as that of a variable which is not set; give its value, or leave the option out.", 2)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     parser, module = _parser(arguments)

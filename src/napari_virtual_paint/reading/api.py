@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.reading.formats import OpenFile, Source, is_image_name, literal_part, open_file
 from napari_virtual_paint.reading.lazy import as_read_errors
@@ -34,6 +35,8 @@ def open_images(path: Source, *, pattern: str | None = None, axes: str | None = 
         If it can't be read. Failures of the body count as such, so only call the methods of the result there.
     """
     letters = None if axes is None else parse_axes(axes)
+    if path == "":
+        raise ReadError("''", "it is no path; give a file or folder")  # `Path` makes it the current folder
     with mute_warnings():
         if isinstance(path, str | os.PathLike) and not _is_series(Path(path).expanduser()):
             with open_file(Path(path), letters) as file:
