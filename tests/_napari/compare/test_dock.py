@@ -497,6 +497,28 @@ def test_the_button_of_error_maps_removes_them_again(dock):
     assert not button.isChecked(), "the user removed them all"
 
 
+def test_nothing_shines_through_error_maps_in_3d(dock):
+    viewer = dock.viewer
+    seen = {layer.name for layer in viewer.layers if layer.visible}
+    assert seen
+
+    def shown():
+        return {layer.name for layer in viewer.layers if layer.visible}
+
+    dock.panel.errors.click()
+    assert dock.wait()
+    maps = shown() - seen
+    assert maps
+    assert seen < shown(), "in 2D the map covers them"
+    viewer.dims.ndisplay = 3
+    assert shown() == maps
+    viewer.dims.ndisplay = 2
+    assert shown() == seen | maps
+    viewer.dims.ndisplay = 3
+    dock.panel.errors.click()
+    assert shown() == seen
+
+
 def test_error_maps_that_fail_are_removed_whole(dock, monkeypatch):
     said = []
     monkeypatch.setattr("napari_virtual_paint._napari.shared.jobs.show_error", said.append)

@@ -21,7 +21,7 @@ from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layer_pairs import is_error_map
+from napari_virtual_paint._napari.shared.layer_pairs import comparable, is_error_map
 from napari_virtual_paint._napari.shared.layers import ERROR_MAP, KEY, our_metadata
 from napari_virtual_paint._napari.shared.view_state import one_redraw
 from napari_virtual_paint.errors import Cancelled, InputError
@@ -187,10 +187,11 @@ class ErrorMaps(QObject):  # type: ignore[misc]
         self._viewer = viewer
         self._layers: list[Any] = []
         self._selected: frozenset[Any] = frozenset()  # what was selected before napari selected the first map
+        self._hidden: list[Any] = []  # the images that would shine through the maps in 3D
         self._job = LatestJob(self)
         self._job.ended.connect(self._report)
         self._stop = threading.Event()
-        viewer.dims.events.ndisplay.connect(self._recolour)
+        viewer.dims.events.ndisplay.connect(self._follow_view)
         viewer.layers.events.removed.connect(self._report)
 
     @property
@@ -238,12 +239,13 @@ class ErrorMaps(QObject):  # type: ignore[misc]
         if there := [layer for layer in layers if layer in self._viewer.layers]:
             remove_layers(self._viewer, there)
             self._viewer.layers.selection = {layer for layer in self._selected if layer in self._viewer.layers}
+        self._uncover()
         self._report()
 
     def close(self) -> None:
         """Remove the error maps, and listen to the viewer no more."""
         self.remove()
-        self._viewer.dims.events.ndisplay.disconnect(self._recolour)
+        self._viewer.dims.events.ndisplay.disconnect(self._follow_view)
         self._viewer.layers.events.removed.disconnect(self._report)
 
     @timed
@@ -261,11 +263,29 @@ class ErrorMaps(QObject):  # type: ignore[misc]
         if layer not in self._layers:  # else an earlier map has new pixels
             self._layers.append(layer)
         self._viewer.layers.selection = {self._layers[0]}  # the one that is shown: its controls are seen
+        self._uncover()
 
-    def _recolour(self, event: Any = None) -> None:
+    @timed
+    def _follow_view(self, event: Any = None) -> None:
         """Make the maps translucent in 3D, and solid in 2D."""
         for layer in self._layers:
             layer.colormap = colormap(self._viewer.dims.ndisplay == 3)
+        self._uncover()
+
+    def _uncover(self) -> None:
+        """Hide all other images while there are maps in 3D, where they would shine through; else show them again."""
+        layers = self._viewer.layers
+        maps = [layer for layer in self._layers if layer in layers] if self._viewer.dims.ndisplay == 3 else []
+        if maps:
+            found = [layer for layer in comparable(self._viewer) if layer.visible]
+        else:
+            found, self._hidden = [layer for layer in self._hidden if layer in layers], []
+        if found:
+            with one_redraw(self._viewer):
+                for layer in found:
+                    layer.visible = not maps
+        if maps:
+            self._hidden += found
 
     def _report(self, event: Any = None) -> None:
         self.changed.emit(self.on)
