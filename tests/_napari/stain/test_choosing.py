@@ -39,6 +39,19 @@ def test_transmitted_light_is_taken_whenever_it_comes(viewer, dock, light):
     assert dock.value().layers == (light,)
 
 
+def test_only_what_concerns_the_chosen_layers_is_worked_out_anew(viewer, dock):
+    plane = viewer.add_image(noise(32, 32), name="Brightfield", units=("um", "um"))
+    fit = dock.fit
+    viewer.add_image(noise(32, 32), name="DNA")
+    viewer.layers.move(1, 0)
+    assert dock.fit is fit
+    plane.scale = (0.5, 0.5)
+    assert dock.fit.source.stack.pixel_size.x == 0.5
+    viewer.layers.remove(plane)
+    viewer.add_image(noise(16, 16), name="Brightfield")
+    assert dock.fit.source.stack.shape[-2:] == (16, 16)
+
+
 def test_no_stain_is_taken_before_an_image_without_a_telling_name(viewer, dock):
     for name in ("w1DAPI", "camera 2", "w2FITC"):
         viewer.add_image(noise(32, 32), name=name)

@@ -103,7 +103,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._saving = LatestJob(self, one_at_a_time=True)
         self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
-        self._added = False
+        self._added = False  # whether a layer came since the layers were last listed
+        self._altered = False  # whether something else happened than that layers came or were moved
         self._layers_chosen = self._model_chosen = False  # whether the user chose them, and not the dock
         self._painted: tuple[str, ...] = ()  # layers of the image that was painted last
         self.ranked: list[Candidate] = []
@@ -111,7 +112,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._checks = DomainChecks(self)
         self._checks.checked.connect(self._show_verdict)
         self._checks.finished.connect(self._choose_again)
-        self._last = StainState()  # what was chosen when the layers were last fitted
+        self._last = StainState()  # what was chosen when the layers were last fitted ...
+        self._fitted: list[Any] = []  # ... and the layers
         self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
         delete_when_removed(self, busy=lambda: self.painting is not None or self._saving.running)
@@ -319,6 +321,7 @@ class StainDock(QWidget):  # type: ignore[misc]
                 getattr(layer.events, name).connect(self._layers_changed)
             layer.events.data.connect(self._pixels_changed)
         self._added = self._added or added is not None
+        self._altered = self._altered or getattr(event, "type", "") not in ("inserted", "reordered")
         if len(self.viewer.layers) > MANY and event is not None:
             self._relist.start()
         else:
@@ -329,6 +332,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         added, self._added = self._added, False
         if self.painting is not None:
             return
+        altered, self._altered = self._altered, False
         names = [layer.name for layer in paintable(self.viewer)]
         state = self.value()
         known = set(names)
@@ -346,7 +350,10 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.form.setValue(state)
         self.form.setLayers(names)
         self.panel.welcome.setVisible(not names)
-        self._refit()
+        if altered or state.layers != self._last.layers or self._chosen_layers() != self._fitted:
+            self._refit()
+        else:  # other layers came, as the stains of an image after its brightfield
+            self._enable()
 
     def _edited(self, state: StainState) -> None:
         if (state.layers, state.keys) != (self._last.layers, self._last.keys):
@@ -381,6 +388,7 @@ class StainDock(QWidget):  # type: ignore[misc]
     def _fit_layers(self) -> None:
         """Take the layers' pixels and places as they are now, and match them to the models."""
         state, layers = self.value(), self._chosen_layers()
+        self._fitted = layers
         self.ranked = self._rank(layers, state)
         listed = state.model in self.model_list.models
         self._model_chosen = self._model_chosen and listed
