@@ -38,6 +38,8 @@ NAMES = [
     (("C03_DNA", "C03_ER"), {"well": "C03", "channel": "DNA"}),
     (("exp_t02_z01_ch00", "exp_t02_z01_ch01"), {"t": "02", "z": "01", "channel": "00"}),
     (("cells-z1", "cells-z2"), {"z": "1"}),
+    (("s_C001Z002T003", "s_C002Z002T003"), {"channel": "001", "z": "002", "t": "003"}),
+    (("scan_xy1c1", "scan_xy1c2"), {"field": "1", "channel": "1"}),
     (("cell_dna_a", "cell_actin_a"), {"channel": "dna"}),
     (("brightfield", "DNA"), {"channel": "brightfield"}),
 ]

@@ -34,9 +34,9 @@ _FORMS = {
 }
 
 # Numbers after a letter or word, in any order: experiment_t03_z01_ch00, xy2c1, ...
-_TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(channel|ch|c|w|slice|plane|z|time|t|position|pos|field|xy|f|s)[-_ ]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE
-)
+_WORDS = "channel|ch|c|w|slice|plane|z|time|t|position|pos|field|xy|f|s"
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9])({_WORDS})[-_ ]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE)
+_JOINED = re.compile(rf"(?<![A-Za-z0-9])(?:(?:{_WORDS})\d+){{2,}}(?![0-9A-Za-z])", re.IGNORECASE)  # C001Z002 of an Olympus
 _TOKENS = {
     **dict.fromkeys(("channel", "ch", "c", "w"), "channel"),
     **dict.fromkeys(("slice", "plane", "z"), "z"),
@@ -93,13 +93,18 @@ def _by_tokens(stems: Sequence[str]) -> list[NameParts] | None:
     """Return parts from numbers after letters, if the names are otherwise the same."""
     parts: list[NameParts] = []
     rests = set()
-    for stem in stems:
+    for stem in (_JOINED.sub(_separated, stem) for stem in stems):
         found = [(_TOKENS[match[1].lower()], match[2]) for match in _TOKEN.finditer(stem)]
         if not found or len({key for key, _ in found}) < len(found):
             return None
         parts.append(dict(found))
         rests.add(_TOKEN.sub("#", stem))
     return parts if len(rests) == 1 else None
+
+
+def _separated(joined: re.Match[str]) -> str:
+    """Return tokens with underscores between them: C001_Z002."""
+    return re.sub(r"(?<=\d)(?=[A-Za-z])", "_", joined[0])
 
 
 def _by_words(stems: Sequence[str]) -> list[NameParts] | None:
