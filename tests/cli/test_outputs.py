@@ -244,6 +244,7 @@ FOLDER_WRITERS = {
     ),
     "cells train, run": configured(["cells", "train"], **{**CELLS, "output": "model.zip", "run": "OUTPUT"}),
     "study": configured(["study"], **STUDY),
+    "study, check": configured(["study", "--check"], **STUDY),
 }
 """Commands that write a folder."""
 
@@ -268,6 +269,8 @@ def test_a_folder_of_something_else_is_refused(
     assert code in (1, 2) if command == "models export" else code == 2, err
     assert "mine" in err
     assert "unexpected" not in err
+    if command.split(",")[0] in ("train", "cells train", "study"):
+        assert "--overwrite" not in err  # which these commands do not have
 
 
 def test_simulate_goes_on_in_a_folder_of_its_own_and_elsewhere_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

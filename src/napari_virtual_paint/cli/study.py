@@ -70,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(config: Any, args: argparse.Namespace) -> int:
     """Print what a study would do."""
+    from napari_virtual_paint.study.run import check_output
     from napari_virtual_paint.study.units import TrainingUnit, all_units, check_apart
 
+    check_output(config)
     counts, units = check_apart(config), all_units(config)
     left = [unit for unit in units if not unit.is_done(config)]
     trainings = sum(isinstance(unit, TrainingUnit) for unit in units)

@@ -63,7 +63,7 @@ def check_outputs(outputs: Iterable[str | os.PathLike[str] | None], inputs: Iter
                 )
 
 
-def check_own_folder(folder: Path, is_own: Callable[[Path], bool], *, overwrite: bool = False, what: str = "this command") -> None:
+def check_own_folder(folder: Path, is_own: Callable[[Path], bool], *, overwrite: bool | None = None, what: str = "this command") -> None:
     """Check that a folder of outputs is new, empty, or was made by the same command.
 
     Parameters
@@ -73,7 +73,7 @@ def check_own_folder(folder: Path, is_own: Callable[[Path], bool], *, overwrite:
     is_own
         Whether the command made a folder that holds something, judged by a file that it always writes.
     overwrite
-        Whether any folder may be written into.
+        Whether any folder may be written into; None if the command has no such option.
     what
         The command, for the sentence.
 
@@ -91,10 +91,8 @@ def check_own_folder(folder: Path, is_own: Callable[[Path], bool], *, overwrite:
             return
     except OSError as error:
         raise WriteError(shown_path(folder), f"this folder can't be looked into ({error.strerror or error})") from error
-    raise InputError(
-        f"{shown_path(folder)}: it holds files that {what} did not write; choose another folder or an empty one, "
-        "or allow writing into it with --overwrite."
-    )
+    remedy = "choose another folder or an empty one" + ("" if overwrite is None else ", or allow writing into it with --overwrite")
+    raise InputError(f"{shown_path(folder)}: it holds files that {what} did not write; {remedy}.")
 
 
 def shown_path(path: object) -> str:

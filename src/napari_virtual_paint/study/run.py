@@ -67,6 +67,15 @@ class StudyResult:
         }
 
 
+def check_output(config: StudyConfig) -> None:
+    """Check that the folder of a study replaces no input, and holds nothing but an earlier run of a study.
+
+    Raises `InputError` if it does.
+    """
+    check_outputs([config.output], [source for domain in config.domains.values() for source in domain.sources()])
+    check_own_folder(config.output, lambda folder: (folder / ASKED).is_file() or not any(folder.glob("[!.]*")), what="a study")
+
+
 def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None) -> Generator[Progress, None, StudyResult]:
     """Train on each domain, test on each, and write tables, figures and a report.
 
@@ -95,8 +104,7 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         If a unit fails; completed units are kept.
     """
     began = time.monotonic()
-    check_outputs([config.output], [source for domain in config.domains.values() for source in domain.sources()])
-    check_own_folder(config.output, lambda folder: (folder / ASKED).is_file() or not any(folder.glob("[!.]*")), what="a study")
+    check_output(config)
     images = check_apart(config)
     with _lock(config):
         _begin(config)
