@@ -272,7 +272,9 @@ class CellsPanel(BoundForm[CellsState]):
         self.measured.setWordWrap(True)
         self.measured.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.measured.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.measured.setMinimumHeight(2 * self.measured.fontMetrics().lineSpacing())  # or the pictures would jump when it gets its words
+        self.measured.setContentsMargins(0, 4, 0, 0)
+        # Two lines, also while it is empty: the pictures must not jump when it gets its words.
+        self.measured.setMinimumHeight(2 * self.measured.fontMetrics().lineSpacing() + 4)
         self.measured.setToolTip("The features of the generated picture, measured with cp_measure: the orange triangles and numbers")
         page = QWidget()
         column = QVBoxLayout(page)
