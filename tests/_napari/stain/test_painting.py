@@ -222,13 +222,15 @@ def test_names_have_the_model_where_two_painted_the_image(dock: StainDock, qtbot
 
 
 def test_the_sentence_at_the_end(dock: StainDock, qtbot: Any) -> None:
+    lines: list[str] = []
     dock.paint()
     assert status(dock) == "Starting…"
+    window = dock.viewer.window._qt_window
+    dock.painting.job.ended.connect(lambda: lines.extend(label.text() for label in window.findChildren(QLabel)))
     finish(qtbot, dock)
     assert status(dock).startswith("Done in ")
     assert status(dock).endswith(" s (CPU).")
-    lines = [label.text() for label in dock.viewer.window._qt_window.findChildren(QLabel)]
-    assert f"Painting with A small model: {status(dock)}" in lines, "napari's activity dialog says the same"
+    assert f"Painting with A small model: {status(dock)}" in lines, "napari's activity dialog says the same, until the next job begins"
     report = {
         "model": "a",
         "version": "1",
