@@ -225,7 +225,7 @@ def perform_all(actions: Actions, folder: Path) -> None:
 
     from napari_virtual_paint._napari import commands, sample_data
     from napari_virtual_paint._napari.shared.gui_timing import timed
-    from napari_virtual_paint._napari.shared.stain_view import StainButtons
+    from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
     from napari_virtual_paint.plates.simulation.design import PlateDesign
     from napari_virtual_paint.plates.simulation.simulate import simulate_plate
     from napari_virtual_paint.runtime.generators import run_to_end

@@ -76,7 +76,7 @@ class Eye:
         viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(self._drawn, position="last")
 
     def _drawn(self, _event=None) -> None:
-        from napari_virtual_paint._napari.shared.layers import our_metadata
+        from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 
         shown = [layer for layer in self.viewer.layers if layer.visible]
         if not self.seen and shown and all(our_metadata(layer).get("field") == self.wanted for layer in shown):

@@ -18,7 +18,7 @@ from napari.utils.colormaps import ensure_colormap
 from PIL import Image
 from skimage.filters import threshold_otsu
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.viewer.appearance import contrast_limits
 from napari_virtual_paint.channel_colors import Look, channel_color, looks_together
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field

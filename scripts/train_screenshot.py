@@ -15,7 +15,7 @@ import napari
 from qtpy.QtCore import Qt
 
 from napari_virtual_paint._napari import commands, demo
-from napari_virtual_paint._napari.shared.layers import layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.layers import layer_data_from_stack
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from screens import dismiss, until
 

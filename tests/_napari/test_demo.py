@@ -7,7 +7,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 
 from napari_virtual_paint._napari import commands, demo
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 

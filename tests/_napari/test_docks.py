@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QListWidget, QPushButton, QSc
 
 from cut_texts import cut_texts
 from napari_virtual_paint._napari.commands import open_dock
-from napari_virtual_paint._napari.shared import layer_list
-from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint._napari.shared.viewer import layer_list
+from napari_virtual_paint._napari.shared.viewer.layers import KEY
 
 DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register")
 WIDTH, HEIGHT = 1280, 720  # pixels of a small laptop's window

@@ -21,7 +21,7 @@ from napari_virtual_paint._napari import sample_data
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers, read_plate
-from napari_virtual_paint._napari.shared.layers import KEY, our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, our_metadata, stack_from_layers
 from napari_virtual_paint.downloads.verified import DownloadError
 from napari_virtual_paint.plates.simulation import sample
 from napari_virtual_paint.plates.simulation.design import PlateDesign

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.sample_data import layers_of
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.models.catalogue import DEFAULT

@@ -11,7 +11,7 @@ from napari import current_viewer
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error, show_info
 
 from napari_virtual_paint._napari.commands import open_dock
-from napari_virtual_paint._napari.shared.layers import LARGE, LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.layers import LARGE, LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
 from napari_virtual_paint.reading.formats import PLATE_INDEXES, OpenFile

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field, simulate_timelapse
 from napari_virtual_paint.stack import Stack

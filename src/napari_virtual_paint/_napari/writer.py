@@ -8,8 +8,8 @@ from typing import Any
 from napari.layers import Image
 
 from napari_virtual_paint._napari.shared.jobs import show_failure
-from napari_virtual_paint._napari.shared.layers import LayerData, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import check_saving
+from napari_virtual_paint._napari.shared.viewer.layers import LayerData, stack_from_layers
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.writing import write
 

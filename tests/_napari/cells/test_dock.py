@@ -26,7 +26,7 @@ from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rec
 from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.model import build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model

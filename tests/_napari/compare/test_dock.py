@@ -22,8 +22,8 @@ from napari_virtual_paint._napari.compare.panel import KEYS
 from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import pairs_across
 from napari_virtual_paint._napari.compare.table import ScoresTable
-from napari_virtual_paint._napari.shared.stain_view import KEY as NEXT_STAIN
-from napari_virtual_paint._napari.shared.view_state import Snapshot
+from napari_virtual_paint._napari.shared.viewer.stain_view import KEY as NEXT_STAIN
+from napari_virtual_paint._napari.shared.viewer.view_state import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.metrics.pixels import Scores, score
 

@@ -33,7 +33,7 @@ from napari_virtual_paint._napari.evaluate.state import (
 )
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process
-from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint._napari.shared.viewer.layers import KEY
 from napari_virtual_paint.choices import LEVELS, Segmenter
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._output import ProgressBar

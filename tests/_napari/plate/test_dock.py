@@ -26,7 +26,7 @@ from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, Picture
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.reader import get_reader, read_plate
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.choices import DeviceChoice, values_of
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.painting import PaintSettings

@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.profile.dock import ProfileDock
 from napari_virtual_paint._napari.profile.scatter import ScatterView
 from napari_virtual_paint._napari.profile.table import COSINE, read_profiles
 from napari_virtual_paint._napari.shared.gui_timing import recording
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate

@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.register import dock as register_module
 from napari_virtual_paint._napari.register.dock import RegisterDock
 from napari_virtual_paint._napari.register.layers import affine_for, move, moved, take_back
 from napari_virtual_paint._napari.register.panel import RegisterState
-from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint._napari.shared.viewer.layers import KEY
 from napari_virtual_paint.registration import Registration
 from napari_virtual_paint.registration.settings import RegistrationSettings
 

@@ -15,7 +15,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
 
 rounds, sizes = int(sys.argv[1]), [int(size) for size in sys.argv[2:]]

@@ -18,7 +18,7 @@ from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs, preferences
 from napari_virtual_paint._napari.shared.channel_rows import without_common_start
 from napari_virtual_paint._napari.shared.form_binding import replaced
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.choices import values_of

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from napari_virtual_paint._napari.reader import read_layers
-from napari_virtual_paint._napari.shared import layers as layers_module
-from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.viewer import layers as layers_module
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata, stack_from_layers
 from napari_virtual_paint._napari.stain import canvas as canvas_module
 from napari_virtual_paint._napari.stain import painting as painting_module
 from napari_virtual_paint._napari.stain.canvas import Canvas

@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QApplication, QComboBox, QToolButton
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.scores import as_text
-from napari_virtual_paint._napari.shared.layer_list import MANY
-from napari_virtual_paint._napari.shared.layer_pairs import comparable
-from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
+from napari_virtual_paint._napari.shared.viewer.layer_list import MANY
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.matching import likely, paintable
 from napari_virtual_paint.models import open_model

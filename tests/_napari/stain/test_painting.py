@@ -18,8 +18,8 @@ from qtpy.QtWidgets import QLabel
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.layers import our_metadata
-from napari_virtual_paint._napari.shared.redraw import RedrawPace, redraw_pace
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.redraw import RedrawPace, redraw_pace
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.painting import done_sentence
 from napari_virtual_paint._napari.stain.saving import stack_to_save, stain_layers

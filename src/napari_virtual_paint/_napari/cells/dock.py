@@ -27,8 +27,8 @@ from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import failure_sentence
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.saving import saving
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
 from napari_virtual_paint.errors import VirtualPaintError
 

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layers import (
+from napari_virtual_paint._napari.shared.viewer.layers import (
     LayerData,
     LayerSource,
     image_layers,

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_virtual_paint._napari.compare.noise import ESTIMATE, NONE
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
-from napari_virtual_paint._napari.shared.layers import is_stain
+from napari_virtual_paint._napari.shared.viewer.layers import is_stain
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.pixels import Scale
 

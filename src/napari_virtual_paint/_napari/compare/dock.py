@@ -27,10 +27,10 @@ from napari_virtual_paint._napari.shared.closing import Closing, delete_when_rem
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
-from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint._napari.shared.saving import check_saving
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.writing.api import as_write_errors

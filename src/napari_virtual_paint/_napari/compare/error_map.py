@@ -17,13 +17,13 @@ from napari_virtual_paint._napari.compare.regions import Crop
 from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
 from napari_virtual_paint._napari.shared.background import LatestJob
-from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
-from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layer_pairs import comparable, is_error_map
-from napari_virtual_paint._napari.shared.layers import ERROR_MAP, KEY, our_metadata
-from napari_virtual_paint._napari.shared.view_state import one_redraw
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry
+from napari_virtual_paint._napari.shared.viewer.layer_list import remove_layers
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable, is_error_map
+from napari_virtual_paint._napari.shared.viewer.layers import ERROR_MAP, KEY, our_metadata
+from napari_virtual_paint._napari.shared.viewer.view_state import one_redraw
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.text import byte_size
 

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.compare.noise import CHOICES, NONE
 from napari_virtual_paint._napari.compare.regions import Scope
 from napari_virtual_paint._napari.shared.form_binding import BoundForm, radio_buttons
-from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, StainPair
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import LayerFacts, StainPair
 from napari_virtual_paint._napari.shared.widgets import combo, set_choices
 from napari_virtual_paint.metrics.pixels import Scale
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
 from napari_virtual_paint._napari.compare.scores import ScoreTask
-from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
-from napari_virtual_paint._napari.shared.layer_pairs import shape_of
-from napari_virtual_paint._napari.shared.layers import axes_of, our_metadata, pixels_of
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry, in_unit
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import shape_of
+from napari_virtual_paint._napari.shared.viewer.layers import axes_of, our_metadata, pixels_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.noise import NoiseSource
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from napari_virtual_paint._napari.shared.layer_pairs import words
-from napari_virtual_paint._napari.shared.layers import pixels_of
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import words
+from napari_virtual_paint._napari.shared.viewer.layers import pixels_of
 from napari_virtual_paint.metrics.noise import Controls, Estimated, NoiseSource
 from napari_virtual_paint.stack import Stack
 

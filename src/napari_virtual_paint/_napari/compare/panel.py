@@ -13,7 +13,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import button, combo, fill_scrolled, footer, words
 from napari_virtual_paint.runtime.text import elapsed
 

@@ -13,7 +13,7 @@ from napari.experimental import link_layers, unlink_layers
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.view_state import Snapshot, displayed_box, fit_to_layers, one_redraw, order_layers, set_grid
+from napari_virtual_paint._napari.shared.viewer.view_state import Snapshot, displayed_box, fit_to_layers, one_redraw, order_layers, set_grid
 
 Layout: TypeAlias = Literal["each", "overlaid"]
 Limits: TypeAlias = tuple[float, float]

@@ -26,8 +26,8 @@ from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import failure_sentence
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE

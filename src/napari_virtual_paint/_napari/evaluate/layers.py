@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint._napari.evaluate.state import EvaluateState
-from napari_virtual_paint._napari.shared.layer_pairs import comparable, facts_of, key_of, pair_by_name
-from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable, facts_of, key_of, pair_by_name
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata, stack_from_layers
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack

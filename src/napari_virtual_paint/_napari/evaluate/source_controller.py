@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.evaluate.layers import paired_stains
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, InputSummary, default_output, missing, summarize_inputs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import follow_layers
+from napari_virtual_paint._napari.shared.viewer.layer_list import follow_layers
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import rough_duration

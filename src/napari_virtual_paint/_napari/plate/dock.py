@@ -23,9 +23,9 @@ from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.closing import Closing
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.progress import JobProgress
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade

@@ -17,8 +17,8 @@ from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, FieldPi
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
+from napari_virtual_paint._napari.shared.viewer.layer_list import remove_layers
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, our_metadata
 
 SECONDS = 0.007  # time in which layers are filled in one turn of the event loop
 LATER = 120  # milliseconds that hidden layers wait, so that the visible ones are drawn first

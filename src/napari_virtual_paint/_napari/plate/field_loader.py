@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import psutil
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits
-from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, layer_data_from_stack
 from napari_virtual_paint.channel_colors import is_transmitted, looks_together
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.plate import Field

@@ -12,13 +12,13 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import Channel, ChannelSlot, PictureCache, opened, pictures, wanted_at_first
-from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.jobs import show_failure
-from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
+from napari_virtual_paint._napari.shared.viewer.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.viewer.layer_list import remove_layers
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, our_metadata
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy,
 from napari_virtual_paint._napari.plate.paint_form import PaintForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.welcome import Welcome
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_grouped_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey

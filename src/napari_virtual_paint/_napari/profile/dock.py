@@ -22,8 +22,8 @@ from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.closing import delete_when_removed
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.saving import saving
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.evaluation.scale import TRUTH
 

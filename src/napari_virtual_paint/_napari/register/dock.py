@@ -17,9 +17,9 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import follow_layers, guard_removals
-from napari_virtual_paint._napari.shared.layers import LayerSource, image_layers, stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList
+from napari_virtual_paint._napari.shared.viewer.layer_list import follow_layers, guard_removals
+from napari_virtual_paint._napari.shared.viewer.layers import LayerSource, image_layers, stack_from_layers
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
 from napari_virtual_paint.registration import Registered, describe, register_images

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
-from napari_virtual_paint._napari.shared.layers import KEY, axes_of, our_metadata
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry, in_unit
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, axes_of, our_metadata
 from napari_virtual_paint.registration.settings import Registration
 
 METADATA_KEY = "registration"  # metadata key of a moved layer: its affine before, and the figures of the registration

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import napari
 
-from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.runtime.outputs import Input, check_outputs
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits
-from napari_virtual_paint._napari.shared.layers import LARGE
+from napari_virtual_paint._napari.shared.viewer.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.viewer.layers import LARGE
 from napari_virtual_paint.runtime.scratch import release, zeros
 
 Span = tuple[int, int]

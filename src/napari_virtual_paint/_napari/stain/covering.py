@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint._napari.shared.layers import our_metadata
-from napari_virtual_paint._napari.shared.view_state import one_redraw
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
+from napari_virtual_paint._napari.shared.viewer.view_state import one_redraw
 
 TOLERANCE = 0.01  # share of an image's side by which the edges of two images of one place may differ
 

@@ -20,11 +20,11 @@ from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.jobs import failure_sentence
-from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers, guard_removals
-from napari_virtual_paint._napari.shared.layers import stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, MANY, follow_layers, guard_removals
+from napari_virtual_paint._napari.shared.viewer.layers import stack_from_layers
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain import saving
 from napari_virtual_paint._napari.stain.domain_checks import DomainChecks, Question, QuestionKey, question_key
@@ -57,7 +57,7 @@ from napari_virtual_paint.painting.model_set import Member, ModelSet
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_virtual_paint._napari.shared.layers import LayerSource
+    from napari_virtual_paint._napari.shared.viewer.layers import LayerSource
 
 FOLLOWED = ("name", "data", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")  # events of layers
 PAUSE = 300  # milliseconds after the last change before memory and run time are estimated

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint._napari.shared.layer_list import MANY
-from napari_virtual_paint._napari.shared.layers import LayerSource, image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
+from napari_virtual_paint._napari.shared.viewer.layer_list import MANY
+from napari_virtual_paint._napari.shared.viewer.layers import LayerSource, image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError

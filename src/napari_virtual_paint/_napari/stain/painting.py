@@ -13,12 +13,13 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import PIXELS
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
-from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.jobs import failure_sentence
-from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import (
+from napari_virtual_paint._napari.shared.progress import JobProgress
+from napari_virtual_paint._napari.shared.viewer.appearance import PIXELS
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry
+from napari_virtual_paint._napari.shared.viewer.layer_list import remove_layers
+from napari_virtual_paint._napari.shared.viewer.layers import (
     KEY,
     LARGE,
     LayerData,
@@ -28,8 +29,7 @@ from napari_virtual_paint._napari.shared.layers import (
     view_point,
     visible_region,
 )
-from napari_virtual_paint._napari.shared.progress import JobProgress
-from napari_virtual_paint._napari.shared.redraw import redraw_pace
+from napari_virtual_paint._napari.shared.viewer.redraw import redraw_pace
 from napari_virtual_paint._napari.stain.canvas import SMALLEST, STEPS, Canvas
 from napari_virtual_paint._napari.stain.covering import HiddenLayers
 from napari_virtual_paint._napari.stain.state import StainState

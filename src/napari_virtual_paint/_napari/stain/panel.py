@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QLabel, QProgressBar, QWidget
 
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
-from napari_virtual_paint._napari.shared.stain_view import StainButtons
+from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
 from napari_virtual_paint._napari.shared.welcome import Welcome
 from napari_virtual_paint._napari.shared.widgets import button, button_grid, fill_scrolled, footer, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import saving
+from napari_virtual_paint._napari.shared.viewer.layers import our_metadata, stack_from_layers
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import can_write

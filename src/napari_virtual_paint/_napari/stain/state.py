@@ -12,7 +12,7 @@ from napari_virtual_paint.models import match
 from napari_virtual_paint.painting.settings import PaintSettings
 
 if TYPE_CHECKING:
-    from napari_virtual_paint._napari.shared.layers import LayerSource
+    from napari_virtual_paint._napari.shared.viewer.layers import LayerSource
     from napari_virtual_paint.painting import ModelSet
 
 Again = Literal["replace", "add"]

@@ -18,10 +18,10 @@ from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import BURST, MANY, follow_layers
-from napari_virtual_paint._napari.shared.layer_pairs import is_predicted
-from napari_virtual_paint._napari.shared.layers import image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.saving import check_saving
+from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, MANY, follow_layers
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import is_predicted
+from napari_virtual_paint._napari.shared.viewer.layers import image_layers, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainRequest, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import has_begun

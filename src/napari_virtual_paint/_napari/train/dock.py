@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QWidget
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint._napari.train.config_controller import ConfigController, name_taken
 from napari_virtual_paint._napari.train.panel import TrainPanel

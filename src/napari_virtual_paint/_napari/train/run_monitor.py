@@ -12,12 +12,12 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock, stain_dock
-from napari_virtual_paint._napari.shared.appearance import blending_for
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint._napari.shared.progress import set_bar
+from napari_virtual_paint._napari.shared.viewer.appearance import blending_for
+from napari_virtual_paint._napari.shared.viewer.layers import KEY
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.process import RunLocation

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.viewer.appearance import contrast_limits
 from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.training.run_folder.watch import Preview, RunState, read_preview

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint._napari.compare.regions import Placement, View, shared_region
-from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, StainPair, pair_by_name, stain_name
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import LayerFacts, StainPair, pair_by_name, stain_name
 from napari_virtual_paint.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.shared.stain_view import WIDEST, StainButtons, stain_view, stains_in
+from napari_virtual_paint._napari.shared.viewer.stain_view import WIDEST, StainButtons, stain_view, stains_in
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import dask.array as da
 import numpy as np
 
-from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
-from napari_virtual_paint._napari.shared.geometry import Geometry, guess_axes, labelled_axes, valid_axes
+from napari_virtual_paint._napari.shared.viewer.appearance import blending_for, contrast_limits
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry, guess_axes, labelled_axes, valid_axes
 from napari_virtual_paint.channel_colors import channel_color, is_transmitted, looks_together
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading.axes import likely

@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 from napari.layers import Image, Labels
 
-from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
-from napari_virtual_paint._napari.shared.geometry import Geometry
-from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
+from napari_virtual_paint._napari.shared.viewer.appearance import blending_for, contrast_limits
+from napari_virtual_paint._napari.shared.viewer.geometry import Geometry
+from napari_virtual_paint._napari.shared.viewer.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
 from napari_virtual_paint.channel_colors import channel_color
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack

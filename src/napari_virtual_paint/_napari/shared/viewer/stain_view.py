@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, Q
 
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_list import BURST, follow_layers
-from napari_virtual_paint._napari.shared.layer_pairs import comparable, facts_of, stain_name
-from napari_virtual_paint._napari.shared.view_state import one_redraw, set_appearance
+from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, follow_layers
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable, facts_of, stain_name
+from napari_virtual_paint._napari.shared.viewer.view_state import one_redraw, set_appearance
 from napari_virtual_paint.channel_colors import ALONE, is_transmitted
 from napari_virtual_paint.stain_names import default_synonyms
 

@@ -9,7 +9,7 @@ import pytest
 from napari.utils.colormaps import ensure_colormap
 from skimage.filters import threshold_otsu
 
-from napari_virtual_paint._napari.shared.layers import layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.layers import layer_data_from_stack
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.shared.geometry import in_unit
+from napari_virtual_paint._napari.shared.viewer.geometry import in_unit
 
 APPEARANCE = ("visible", "opacity", "gamma", "colormap", "blending", "interpolation2d", "contrast_limits_range", "contrast_limits")
 """What is brought back of every layer, in this order (limits lie within their range)."""

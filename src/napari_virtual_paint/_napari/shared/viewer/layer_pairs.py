@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint._napari.shared.layers import ERROR_MAP, image_layers, our_metadata
+from napari_virtual_paint._napari.shared.viewer.layers import ERROR_MAP, image_layers, our_metadata
 from napari_virtual_paint.stain_names import default_synonyms, stains_named
 
 PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from napari.utils._proxies import PublicOnlyProxy
 
-from napari_virtual_paint._napari.shared.layer_list import guard_removals
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 
 DRAWING = """
 import sys
 import napari
 import numpy as np
 from qtpy.QtTest import QTest
-from napari_virtual_paint._napari.shared.layer_list import guard_removals, remove_layers
+from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals, remove_layers
 
 viewer = napari.Viewer()
 guard_removals(viewer)

@@ -1,0 +1,1 @@
+"""The viewer's layers and view, as several docks use them."""
