@@ -178,3 +178,11 @@ def test_imports_in_the_documentation_resolve(path: Path) -> None:
                 getattr(importlib.import_module(module), name)
     for module in re.findall(r"^::: ([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
         importlib.import_module(module)
+
+
+def test_no_folder_of_the_package_is_crowded() -> None:
+    """A reader sees the files of a folder at one glance: at most 26, see docs/architecture.md."""
+    folders = {path.parent for path in (ROOT / "src").rglob("*.py")}
+    counts = {folder.relative_to(ROOT).as_posix(): len(list(folder.glob("*.py"))) for folder in folders}
+    assert len(counts) > 20
+    assert {folder: count for folder, count in counts.items() if count > 26} == {}
