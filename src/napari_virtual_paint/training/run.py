@@ -90,8 +90,8 @@ def _stopped(config: TrainConfig, phase: Phase, files: RunFolderWriter) -> str:
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
     """Read the pairs, report the progress and faults."""
     data, checked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
-    told = data.notes if checked is None else checked.sentences() if checked.faulty or checked.notes else ()
-    for sentence in told:
+    notes = data.notes if checked is None else checked.sentences() if checked.faulty or checked.notes else ()
+    for sentence in notes:
         report(TrainingProgress("pairs", 0, 0, message=sentence))
     return data
 

@@ -130,7 +130,7 @@ def look(
 
 
 def named(taken: Sequence[int], offered: Sequence[str]) -> tuple[str | int, ...]:
-    """Return channels by their names, which other plates share, or by position where a name can't be told from another or from a list."""
+    """Return channels by their names, which other plates share, or by position where two names are the same or one holds a comma."""
     names = [offered[index] for index in taken]
     if any(offered.count(name) > 1 or "," in name or name.strip().isdecimal() for name in names):
         return tuple(taken)

@@ -41,7 +41,7 @@ class Answer:
     """What was found of an image."""
 
     verdict: DomainVerdict | None = None  # None where the models have no summary of their training images
-    light: str | None = None  # the light of what the first model gets, by name or by pixels; None where it can't be told
+    light: str | None = None  # the light of what the first model gets, by name or by pixels; None where it is not known
 
 
 def question_key(layers: Sequence[Any], *rest: Any) -> QuestionKey:

@@ -18,7 +18,7 @@ from napari_virtual_paint.stack import Stack
 
 Plane = npt.NDArray[np.float32]
 SIDE = 1024  # most pixels a side that are read, from the middle of a plane
-LEAST = 32  # pixels a side below which nothing is told
+LEAST = 32  # pixels a side of the smallest plane that is judged
 BACKGROUND = 16.0  # SD of the Gaussian, px, whose result counts as uneven illumination
 SIGNAL = 0.2  # local SD over the mean from which an image may be fluorescence, whose background is near zero
 BRIGHT = 1.5  # skewness from which it is bright on dark
@@ -31,7 +31,7 @@ WHITE = 0.25  # share of near-white pixels from which a color picture may be a s
 
 @dataclass(frozen=True)
 class LightMeasures:
-    """What the light of a plane is told by; the plane less its uneven illumination, smoothed by 1 px."""
+    """Measures of a plane by which its light is recognized; the plane less its uneven illumination, smoothed by 1 px."""
 
     contrast: float  # SD over the mean of the plane
     skewness: float
@@ -92,7 +92,7 @@ def light_of_image(info: ModelInfo, stack: Stack, found: Match) -> str | None:
     Returns
     -------
     str or None
-        ``brightfield``, ``phase``, ``dic``, ``fluorescence``, ``photograph`` or ``stained section``; None where it can't be told.
+        ``brightfield``, ``phase``, ``dic``, ``fluorescence``, ``photograph`` or ``stained section``; None where it is not known.
     """
     if found.luminance:
         return guess_color(_middle(stack, (0, 1, 2)))
