@@ -133,12 +133,14 @@ def test_a_plate_opens_in_its_dock(make_napari_viewer, qtbot, tmp_path, layout, 
 
 
 def test_of_a_large_folder_only_the_first_entries_are_looked_at(tmp_path, monkeypatch):
+    folder = tmp_path / "alone" / "images"  # the folder above is looked at, too
+    folder.mkdir(parents=True)
     for number in range(2000):
-        (tmp_path / f"A01_s{number}_w1.tif").touch()
+        (folder / f"A01_s{number}_w1.tif").touch()
     looked = CountedEntries(monkeypatch)
-    assert get_reader(str(tmp_path)) is read_layers, "one well"
-    (tmp_path / "Index.idx.xml").touch()
-    assert get_reader(str(tmp_path)) is read_plate
+    assert get_reader(str(folder)) is read_layers, "one well"
+    (folder / "Index.idx.xml").touch()
+    assert get_reader(str(folder)) is read_plate
     assert looked.count < 1000
 
 

@@ -21,6 +21,7 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int
         if phase == "start":
             seen.append((threading.get_ident(), info["generation"]))
 
+    monkeypatch.setattr(garbage, "_survivors", 0)  # of what other tests in this process left
     before = gc.get_threshold()
     gc.set_threshold(100, 5, 5)
     gc.callbacks.append(note)

@@ -137,9 +137,9 @@ def command(path: Path) -> subprocess.Popen[str]:
 
 def stopped_after_an_epoch(path: Path, number: int) -> tuple[int, str]:
     process = command(path)
-    checkpoint = path.with_name("tiny.run") / "last.ckpt"
+    written_last = path.with_name("tiny.run") / "curve.csv"  # after the checkpoint
     end = time.monotonic() + 90
-    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < end:
+    while not written_last.is_file() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     process.send_signal(number)
     _, words = process.communicate(timeout=60)

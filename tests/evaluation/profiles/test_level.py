@@ -330,7 +330,7 @@ def test_sensitivity_and_specificity_by_hand():
     [
         (["control"] * 5 + ["a"], "there are no positive control wells"),
         (["toxin"] * 5 + ["a"], "there are no negative control wells"),
-        (["control", "control", "toxin", "a"], "3 control wells are fewer than the 5 neighbours"),
+        (["control", "control", "toxin", "a"], "3 control wells are fewer than the 5 neighbors"),
         (["control"] * 3 + ["toxin"] * 3, "all treated wells are controls"),
         (["control"] * 3 + ["toxin"] * 3 + ["a"], "in the truth all 1 treated wells are called harmless"),
     ],
