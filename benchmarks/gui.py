@@ -10,7 +10,7 @@ Merely panning already redraws ten layers per frame, which under software render
 A callback is every entry from Qt or napari into our own code on the GUI thread, whatever it calls in turn (napari's own work included);
 all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws. Where napari runs the event
 loop inside a call, that time is left out: the loop is alive in it. So is napari's own work of adding our layers to its window and of
-removing them, which is told apart, beside what it takes in the same viewer for one plain layer of the same size.
+removing them, which is printed apart, beside what it takes in the same viewer for one plain layer of the same size.
 
 At the end `benchmarks/gui_actions.py` prints what each action of a user costs the GUI thread, from opening a dock to a mosaic of wells.
 """

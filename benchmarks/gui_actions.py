@@ -78,7 +78,7 @@ def time_loaded() -> None:
 
 @contextlib.contextmanager
 def apart(counted: bool = True):
-    """Leave the block out of our callback around it; it counts as napari's, unless it is told not to."""
+    """Leave the block out of our callback around it; it counts as napari's, or as nobody's where `counted` is false."""
     from napari_virtual_paint._napari.shared import gui_timing
 
     global _within, _level

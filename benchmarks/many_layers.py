@@ -5,7 +5,7 @@
 Opens the Stain, Compare and Evaluate docks, adds small image layers one by one (ten of them visible), then renames one, selects one, hides
 one, and removes the upper half together. A callback is every entry from Qt or napari into our own code on the thread that draws, as in
 `benchmarks/gui.py`. All times are those of the processor, which a busy machine changes little; napari's own time is the rest of what
-adding takes, and collecting Python's garbage, most of it napari's objects, is told apart. With ``--alone`` no dock is open, which shows
+adding takes, and collecting Python's garbage, most of it napari's objects, is printed apart. With ``--alone`` no dock is open, which shows
 what napari takes by itself. With ``--no-window`` the layers are in a viewer without a window, which takes a minute instead of an hour
 without a graphics card: the docks follow its list of layers as they do in a window.
 """

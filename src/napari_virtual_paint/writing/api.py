@@ -172,7 +172,7 @@ def is_image_zarr(path: Path) -> bool:
 def is_own_zarr(path: Path) -> bool:
     """Return whether a folder is an OME-Zarr image that this program wrote.
 
-    Images of version 0.1.0 without provenance, as `register` wrote them, are recognised by the matrix that lies beside them.
+    Images of version 0.1.0 without provenance, as `register` wrote them, are recognized by the matrix that lies beside them.
     """
     from napari_virtual_paint.writing.ome_zarr import OWN
 

@@ -1,4 +1,4 @@
-"""The light of real images and simulated fields is told by names and pixels."""
+"""The light of real images and simulated fields is recognized by names and pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell by names and by pixels with which light an image was taken: brightfield, phase contrast, fluorescence, or a color photograph.
+"""Recognize by names and by pixels with which light an image was taken: brightfield, phase contrast, fluorescence, or a color photograph.
 
 The limits were chosen on 55 real channels and some simulated fields (docs/domain.md counts what they find). They are rules of thumb:
 what they find is worded as a question, and a channel's name counts more than its pixels.
