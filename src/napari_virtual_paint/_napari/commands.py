@@ -14,6 +14,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt
 
 from napari_virtual_paint._napari.shared.dock_area import bring_to_front
+from napari_virtual_paint._napari.shared.viewer.proxy import unwrapped
 from napari_virtual_paint.reading import can_read
 
 PLUGIN = "napari-virtual-paint"
@@ -113,7 +114,7 @@ def find_dock(viewer: Any, name: str) -> Any:
 
     Docks know each other by name alone, so that none imports another: a dock named "Plate" is the class in ``plate/dock.py``.
     """
-    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)  # plugins are given a proxy of the viewer
+    window = getattr(unwrapped(viewer), "window", None)
     module = f"{__package__}.{name.casefold()}.dock"
     widgets = window.dock_widgets.values() if window is not None else ()
     return next((each for each in widgets if type(each).__module__ == module and isalive(each)), None)

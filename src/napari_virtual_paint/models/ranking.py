@@ -20,7 +20,7 @@ VERDICTS = {"inside": 3, "edge": 2, "": 1, "outside": 0}  # better verdicts firs
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedModel:
     """A model that might paint an image, with what is known of how well it suits."""
 
     key: str  # what its owner knows it by
@@ -69,7 +69,7 @@ def rank_models(
     stack: Stack,
     channels: Mapping[str, Sequence[int] | None] | None = None,
     verdicts: Mapping[str, DomainVerdict | None] | None = None,
-) -> list[Candidate]:
+) -> list[RankedModel]:
     """Rank models for an image, the best first; reads no pixel.
 
     Parameters
@@ -85,7 +85,7 @@ def rank_models(
 
     Returns
     -------
-    list of Candidate
+    list of RankedModel
         All models. Models of equal rank stay in their order.
     """
     found = []
@@ -95,7 +95,7 @@ def rank_models(
         except ModelError:
             matched = None
         light = "" if matched is None else other_light(info, stack, matched)
-        found.append(Candidate(key, info, shortfall(info, stack), matched, light, (verdicts or {}).get(key)))
+        found.append(RankedModel(key, info, shortfall(info, stack), matched, light, (verdicts or {}).get(key)))
     return sorted(found, key=lambda one: one.rank, reverse=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import fields, replace
 
@@ -82,28 +81,6 @@ def appear(qtbot, viewer):
 
 def messages():
     return [record.message for record in notification_manager.records]
-
-
-@pytest.fixture
-def held(monkeypatch):
-    """Hold every painting once its first stains are there, until the event that is returned is set."""
-    release = threading.Event()
-    whole = painting.paint
-
-    def paint(*args, **kwargs):
-        work = whole(*args, **kwargs)
-        try:
-            while True:
-                piece = next(work)
-                yield piece
-                while piece.data is not None and not release.wait(0.02):
-                    yield replace(piece, where=None, data=None)
-        except StopIteration as stop:
-            return stop.value
-
-    monkeypatch.setattr(painting, "paint", paint)
-    yield release
-    release.set()
 
 
 def never():

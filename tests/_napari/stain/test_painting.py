@@ -6,7 +6,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +66,6 @@ def two_models(offered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "id: small\n" in text
     described.write_text(text.replace("id: small\n", "id: other\n"), "utf-8")
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(folder))
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Hold every painting once its first stains are there, until the event that is returned is set."""
-    release, whole = threading.Event(), painting.paint
-
-    def paint(*args: Any, **kwargs: Any) -> Any:
-        work = whole(*args, **kwargs)
-        try:
-            while True:
-                piece = next(work)
-                yield piece
-                while piece.data is not None and not release.wait(0.02):
-                    yield replace(piece, where=None, data=None)
-        except StopIteration as stop:
-            return stop.value
-
-    monkeypatch.setattr(painting, "paint", paint)
-    yield release
-    release.set()
 
 
 def stains_of(viewer: Any, role: str = "stain") -> list[Any]:

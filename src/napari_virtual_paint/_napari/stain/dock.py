@@ -45,14 +45,15 @@ from napari_virtual_paint._napari.stain.matching import (
     select_models,
     unstained,
 )
-from napari_virtual_paint._napari.stain.painting import Outcome, PaintJob, PaintRequest
+from napari_virtual_paint._napari.stain.painting import PaintJob, PaintOutcome, PaintRequest
 from napari_virtual_paint._napari.stain.panel import NO_PREVIEW, StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.catalogue import DEFAULT
-from napari_virtual_paint.models.ranking import Candidate
+from napari_virtual_paint.models.ranking import RankedModel
 from napari_virtual_paint.painting.model_set import Member, ModelSet
+from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -107,7 +108,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._altered = False  # whether something else happened than that layers came or were moved
         self._layers_chosen = self._model_chosen = False  # whether the user chose them, and not the dock
         self._painted: tuple[str, ...] = ()  # layers of the image that was painted last
-        self.ranked: list[Candidate] = []
+        self.ranked: list[RankedModel] = []
         self.doubt = ""
         self._checks = DomainChecks(self)
         self._checks.checked.connect(self._show_verdict)
@@ -186,7 +187,7 @@ class StainDock(QWidget):  # type: ignore[misc]
             saving.save(stack, target),
             title=title,
             tick=self._saving_progress,
-            done=lambda saved: self._saved(f"Saved {len(layers)} {'stain' if len(layers) == 1 else 'stains'} to {saved}."),
+            done=lambda saved: self._saved(f"Saved {counted(len(layers), 'stain')} to {saved}."),
             failed=lambda error: self._saved(failure_sentence(title, error)),
             cancelled=lambda: self._saved("Cancelled; nothing was saved."),
             quiet=False,
@@ -408,13 +409,13 @@ class StainDock(QWidget):  # type: ignore[misc]
         if self.fit.source is not None and self.fit.match is None and any(one.key == state.model and one.shortfall for one in self.ranked):
             self.fit = replace(self.fit, problem=f"{self.fit.problem} {fitting_names(self.ranked)}")
 
-    def _rank(self, layers: list[Any], state: StainState) -> list[Candidate]:
+    def _rank(self, layers: list[Any], state: StainState) -> list[RankedModel]:
         """Rank the models for the chosen layers, by the domain checks once all that fit are known; without an image they stay in order."""
         models = self.model_list.models
         try:
             source = stack_from_layers(layers, state.axes)
         except VirtualPaintError:
-            return [Candidate(key, model.info) for key, model in models.items()]
+            return [RankedModel(key, model.info) for key, model in models.items()]
         ranked = rank_for(source, models, {})
         keys = {one.key: self._question_key(layers, source, self._alone(one.key, source)) for one in ranked if one.comparable}
         if not all(self._checks.knows(key) for key in keys.values()):
@@ -568,7 +569,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.panel.bar.hide()
         self.panel.button_cancel.setEnabled(False)
 
-    def _finished(self, outcome: Outcome) -> None:
+    def _finished(self, outcome: PaintOutcome) -> None:
         doubts = self.fit.source.stack.notes if self.fit.source is not None else ()
         notes = (*doubts, *(self.fit.match.notes if self.fit.match is not None else ()))
         self.painting = None

@@ -239,19 +239,7 @@ class StainForm(BoundForm[StainState]):
     def setChannels(  # noqa: N802
         self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], taken: Sequence[int | None], fixed: str = ""
     ) -> None:
-        """Show which channels the model gets.
-
-        Parameters
-        ----------
-        wanted
-            The model's inputs, a row each.
-        offered
-            Position and name of each of the image's channels.
-        taken
-            The position given to each input; None where it is to be chosen.
-        fixed
-            What is taken, where there is nothing to choose.
-        """
+        """Show which channels the model gets; the parameters are those of `ChannelRows.show_channels`."""
         self.channels.show_channels(wanted, offered, taken, fixed)
         for widget in (self.channels_heading, self.channels):
             widget.setVisible(bool(wanted))

@@ -15,7 +15,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
-from napari_virtual_paint.models.ranking import Candidate, rank_models, shortfall
+from napari_virtual_paint.models.ranking import RankedModel, rank_models, shortfall
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
@@ -94,14 +94,14 @@ def fit_source(source: LayerSource, info: ModelInfo, state: StainState) -> Model
     return ModelFit(source, found, "", wanted, offered, taken, ask=found.guessed)
 
 
-def rank_for(source: LayerSource, models: Mapping[str, Model], verdicts: Mapping[str, DomainVerdict | None]) -> list[Candidate]:
+def rank_for(source: LayerSource, models: Mapping[str, Model], verdicts: Mapping[str, DomainVerdict | None]) -> list[RankedModel]:
     """Rank models for an image, the best first; those that the user assigned channels to before get the same ones."""
     labels = source.stack.channel_labels
     infos = {key: model.info for key, model in models.items()}
     return rank_models(infos, source.stack, {key: recall(info.id, labels) for key, info in infos.items()}, verdicts)
 
 
-def fitting_names(ranked: Sequence[Candidate]) -> str:
+def fitting_names(ranked: Sequence[RankedModel]) -> str:
     """Return the sentence on the models that fit an image."""
     names = [candidate.info.name for candidate in ranked if candidate.fits and not candidate.light]
     return f"Models that fit: {_list(names)}." if names else "No model in the list fits this image."
@@ -130,7 +130,7 @@ def fluorescence_doubt(info: ModelInfo, stack: Stack, found: Match, light: str |
     return f"{name} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
 
 
-def model_rows(ranked: Sequence[Candidate]) -> list[tuple[str, str, str, bool]]:
+def model_rows(ranked: Sequence[RankedModel]) -> list[tuple[str, str, str, bool]]:
     """Return key, text and tooltip of each model in the order of their ranks, and whether it can be chosen."""
     rows = []
     for candidate in ranked:

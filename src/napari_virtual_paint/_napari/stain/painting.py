@@ -107,7 +107,7 @@ class _Started:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PaintOutcome:
     """How a painting ended."""
 
     how: Literal["done", "cancelled", "failed"]
@@ -129,7 +129,7 @@ class PaintJob(QObject):  # type: ignore[misc]
     ending = Signal(str)
     """The worker's part is over; the sentence says how. The layers are brought up to date until `finished`."""
     finished = Signal(object)
-    """The `Outcome`."""
+    """The `PaintOutcome`."""
 
     def __init__(self, viewer: Any, request: PaintRequest) -> None:
         super().__init__()
@@ -355,7 +355,7 @@ class PaintJob(QObject):  # type: ignore[misc]
                     return
 
     def _done(self, painting: Painting) -> None:
-        outcome = Outcome("done", done_sentence(painting.report), painting)
+        outcome = PaintOutcome("done", done_sentence(painting.report), painting)
         self.ending.emit(outcome.sentence)
         domain = domain_check.noted(self.request.verdict)
         self._steps.add(self._hide, lambda: remove_layers(self.viewer, self._left))
@@ -376,13 +376,13 @@ class PaintJob(QObject):  # type: ignore[misc]
         sentence = failure_sentence(self.job.title if self.job is not None else "Painting", error)
         self.ending.emit(sentence)
         self.remove()
-        self._steps.add(partial(self._finish, Outcome("failed", sentence)))
+        self._steps.add(partial(self._finish, PaintOutcome("failed", sentence)))
 
     def _cancelled(self) -> None:
         """Keep or remove the layers, as chosen; layers without any painted pixel are always removed."""
         keep = self.request.state.keep and self.canvas is not None and self.canvas.painted
         kept = "What is painted stays." if keep and self._there() else ""
-        outcome = Outcome("cancelled", " ".join(part for part in (self._why, "Cancelled.", kept) if part))
+        outcome = PaintOutcome("cancelled", " ".join(part for part in (self._why, "Cancelled.", kept) if part))
         self.ending.emit(outcome.sentence)
         if keep:
             self._steps.add(partial(self._end, outcome, {"cancelled": True}))
@@ -390,7 +390,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             self.remove()
             self._steps.add(partial(self._finish, outcome))
 
-    def _end(self, outcome: Outcome, metadata: dict[str, Any]) -> None:
+    def _end(self, outcome: PaintOutcome, metadata: dict[str, Any]) -> None:
         """Write the outcome to the layers' metadata and show their final contrast and thumbnails."""
         limits = self.canvas.limits if self.canvas is not None else []
         shown: list[Callable[[], Any]] = []
@@ -402,7 +402,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._add_steps(shown)
         self._steps.add(partial(self._finish, outcome))
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: PaintOutcome) -> None:
         for layer in self._others() if self._there() else ():
             name_model(layer)
         self.finished.emit(outcome)

@@ -9,6 +9,8 @@ from weakref import WeakMethod, WeakSet, ref
 
 from qtpy.compat import isalive
 
+from napari_virtual_paint._napari.shared.viewer.proxy import unwrapped
+
 MANY = 32  # layers that are more than the channels of one image; beyond, a burst of changes to the list is followed at its end ...
 BURST = 100  # ... milliseconds after the last change
 _GUARDED: WeakSet[Any] = WeakSet()  # viewers whose removals are guarded
@@ -21,7 +23,7 @@ def guard_removals(viewer: Any) -> None:
     canvas's context keeps pointing to deleted buffers, and the next drawing is a segmentation fault in ``glDrawArrays`` (Mesa), or an
     access violation (Windows).
     """
-    viewer = getattr(viewer, "__wrapped__", viewer)  # docks get a proxy, which dies with the dock and warns of private names
+    viewer = unwrapped(viewer)
     if viewer in _GUARDED or getattr(viewer, "window", None) is None:
         return
     _GUARDED.add(viewer)

@@ -9,6 +9,8 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QTimer
 
+from napari_virtual_paint._napari.shared.viewer.proxy import unwrapped
+
 SHARE = 0.2  # most of the time that may be spent drawing
 SLOW = 0.1  # seconds from which on drawing is slow: several layers are then changed in one turn, for one drawing
 
@@ -52,7 +54,7 @@ class RedrawPace:
 
 def redraw_pace(viewer: Any) -> RedrawPace:
     """Return the pace of a viewer's canvas."""
-    viewer = getattr(viewer, "__wrapped__", viewer)  # docks get a proxy, which dies with the dock and warns of private names
+    viewer = unwrapped(viewer)
     if viewer not in _PACES:
         _PACES[viewer] = RedrawPace(viewer)
     return _PACES[viewer]

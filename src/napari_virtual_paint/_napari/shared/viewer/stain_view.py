@@ -14,6 +14,7 @@ from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, follow_layers
 from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable, facts_of, stain_name
+from napari_virtual_paint._napari.shared.viewer.proxy import unwrapped
 from napari_virtual_paint._napari.shared.viewer.view_state import one_redraw, set_appearance
 from napari_virtual_paint.channel_colors import ALONE, is_transmitted
 from napari_virtual_paint.stain_names import default_synonyms
@@ -30,7 +31,7 @@ _VIEWS: WeakKeyDictionary[Any, StainView] = WeakKeyDictionary()
 
 def stain_view(viewer: Any) -> StainView:
     """Return the one `StainView` of a viewer."""
-    viewer = getattr(viewer, "__wrapped__", viewer)  # docks get a proxy, one each
+    viewer = unwrapped(viewer)
     if viewer not in _VIEWS:
         _VIEWS[viewer] = StainView(viewer)
     return _VIEWS[viewer]
