@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from napari_virtual_paint.reading.silence import mute_logs
+
 LARGEST = 64 * 2**20  # bytes of XML that are searched
 NAMED = re.compile(r"""FileName\s*=\s*(?:"([^"]+)"|'([^']+)')""")
 
@@ -23,7 +25,7 @@ def files_of_set(path: str | Path) -> list[Path]:
         if name.endswith((".tif", ".tiff")):
             import tifffile
 
-            with tifffile.TiffFile(file) as tif:
+            with mute_logs(), tifffile.TiffFile(file) as tif:
                 xml = str(tif.pages.first.description)[:LARGEST]
         elif name.endswith((".ome", ".xml")):
             with file.open(encoding="utf-8", errors="replace") as text:
