@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.measurement.segment import Labels, segment
     from napari_virtual_paint.cells.populations.cohort import Cohort
     from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
-    from napari_virtual_paint.cells.populations.population import Population
+    from napari_virtual_paint.cells.populations.population import Population, Trust
     from napari_virtual_paint.cells.populations.walks import representative, stepwise, sweep
     from napari_virtual_paint.cells.tables.table import CellTable, open_table
     from napari_virtual_paint.cells.tables.well_medians import well_medians
@@ -24,6 +24,7 @@ __all__ = [
     "Cohort",
     "Labels",
     "Population",
+    "Trust",
     "cohort_of",
     "crop",
     "find_tile",
@@ -53,7 +54,7 @@ __getattr__ = lazy_exports(
         "measurement.measure": "measure measure_crops",
         "cp2image.model": "CellModel cohort_of generate list_cell_models open_cell_model",
         "populations.cohort": "Cohort",
-        "populations.population": "Population",
+        "populations.population": "Population Trust",
         "populations.walks": "representative stepwise sweep",
         "populations.gallery": "gallery save_gallery",
     },

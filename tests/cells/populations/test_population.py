@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from fake_cells import correlated, fake_model
 from napari_virtual_paint.cells.cp2image.model import cohort_of
 from napari_virtual_paint.cells.populations.cohort import parse_group
-from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.cells.populations.population import Distance, Population, Trust
 from napari_virtual_paint.errors import InputError
 
 NAMES = tuple(f"Nuclei_AreaShape_F{i}" for i in range(12))
@@ -65,6 +66,13 @@ def test_conditional_keeps_what_is_the_cells_own(population):
     assert not np.allclose(up, cell, rtol=1e-3)
 
 
+def test_many_moved_features_are_solved_like_few(population, monkeypatch):
+    moved = {name: float(value) + 1 for name, value in zip(NAMES[:5], population.values[3], strict=False)}
+    few = population.conditional(population.values[0], moved)
+    monkeypatch.setattr("napari_virtual_paint.cells.populations.population.CACHED", 0)
+    assert np.allclose(population.conditional(population.values[0], moved), few, rtol=1e-5)
+
+
 def test_constant_and_missing_values_carry_nothing():
     values = correlated(50, 4)
     values[:, 1] = 3.0
@@ -93,6 +101,32 @@ def test_real_cells_are_real_and_broken_correlations_are_not(population):
     alone = population.centre.copy()
     alone[first] = broken[first]
     assert population.distance(followed).mahalanobis < population.distance(alone).mahalanobis
+
+
+@pytest.mark.parametrize(
+    ("percentile", "gain", "value", "level"),
+    [
+        (40.0, math.nan, 100, "real"),  # nothing is measured yet: the vector alone
+        (40.0, 1.0, 100, "real"),
+        (40.0, 0.7, 70, "real"),
+        (40.0, 1.3, 70, "real"),  # too much of the change is as far from what was asked for as too little
+        (40.0, 0.4, 40, "rare"),
+        (40.0, 0.05, 5, "beyond"),
+        (40.0, -1.0, 0, "beyond"),
+        (97.5, 1.0, 50, "rare"),
+        (97.5, 0.5, 25, "rare"),
+        (99.9, 1.0, 2, "beyond"),
+    ],
+)
+def test_trust_combines_how_rare_the_vector_is_and_how_well_the_picture_obeys(percentile, gain, value, level):
+    trust = Trust(Distance(2.0, 20.0, 0.5, percentile), gain)
+    assert trust.value == pytest.approx(value)
+    assert trust.level == level
+
+
+def test_a_real_cell_is_trusted_as_far_as_its_picture_obeys():
+    assert Trust(Distance(9.0, 100.0, 0.0, 0.0)).value == 100
+    assert Trust(Distance(9.0, 100.0, 0.0, 0.0), 0.2).level == "rare"
 
 
 @pytest.mark.parametrize(("count", "features"), [(400, 12), (60, 120)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_virtual_paint.cells.transform import Doubles
 
@@ -45,6 +46,12 @@ class ShrunkCovariance:
         # Without BLAS, whose threads contend on busy cores: this is called between two frames.
         found = np.einsum("ij,j->i", self.vectors, self.extra * self.vectors[at])
         found[at] += self.floor
+        return np.asarray(found)
+
+    def columns(self, places: npt.NDArray[np.intp]) -> Doubles:
+        """Return several columns of the covariance at once, (q, k)."""
+        found = (self.vectors * self.extra) @ self.vectors[places].T
+        found[places, np.arange(len(places))] += self.floor
         return np.asarray(found)
 
     def squared(self, z: Doubles) -> Doubles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,9 +22,11 @@ Level = Literal["real", "rare", "beyond"]
 
 MAD_TO_SD = 1.4826  # ratio of the standard deviation to the median absolute deviation of a normal distribution
 CLIP = 10.0  # clipping limit in robust standard deviations: one outlying feature must not dominate
+CACHED = 64  # most moved features whose columns of the covariance are kept
 MOST = 2000  # most cells used for the covariance and the neighbors; more hardly change either
 RARE, BEYOND = 95.0, 99.5
 """Percentiles of the real cells' own distances above which a vector counts as rare (amber) and as beyond the real cells (red)."""
+OBEYS, IGNORES = 0.5, 0.1  # obedience of a picture below which it counts as rare (amber) and as beyond the real cells (red)
 LEAST = 0.25  # robust standard deviations: a smaller change is lost in what the generated picture varies by
 SAME = 1e-5  # distance (in robust standard deviations) to a real cell below which a vector counts as that cell
 
@@ -38,13 +41,41 @@ class Distance:
     neighbour_percentile: float  # share of real cells (in percent) that are nearer to their own nearest neighbor
 
     @property
-    def level(self) -> Level:
-        """Category of the larger of the two percentiles.
+    def rarity(self) -> float:
+        """The larger of the two percentiles; 0 for a vector that equals a real cell, however unusual that cell is."""
+        return 0.0 if self.neighbour < SAME else max(self.mahalanobis_percentile, self.neighbour_percentile)
 
-        A vector that equals a real cell is "real", however unusual that cell is.
-        """
-        worst = 0.0 if self.neighbour < SAME else max(self.mahalanobis_percentile, self.neighbour_percentile)
-        return "real" if worst <= RARE else "rare" if worst <= BEYOND else "beyond"
+    @property
+    def level(self) -> Level:
+        """Category of the rarity."""
+        return "real" if self.rarity <= RARE else "rare" if self.rarity <= BEYOND else "beyond"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far a drawn cell can be trusted: how rare its vector is among real cells, and how well its picture obeys the vector."""
+
+    distance: Distance
+    gain: float = math.nan
+    """From `Population.gain`; NaN where nothing was changed, or nothing is measured yet: the vector alone counts then."""
+
+    @property
+    def obedience(self) -> float:
+        """1 where the picture shows the change that was asked for, falling to 0 where it shows none or twice as much; NaN if unknown."""
+        return float(np.clip(1.0 - abs(1.0 - self.gain), 0.0, 1.0))
+
+    @property
+    def value(self) -> float:
+        """Trust from 0 to 100: it falls from 100 where the vector begins to be rare to 0 where no real cell is as rare, times obedience."""
+        common = float(np.clip((100.0 - self.distance.rarity) / (100.0 - RARE), 0.0, 1.0))
+        return 100.0 * common * (1.0 if math.isnan(self.gain) else self.obedience)
+
+    @property
+    def level(self) -> Level:
+        """The worse of the vector's level and the picture's."""
+        if self.distance.level == "beyond" or self.obedience < IGNORES:
+            return "beyond"
+        return "rare" if self.distance.level == "rare" or self.obedience < OBEYS else "real"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +230,8 @@ class Population:
         step = (self.points.of(there) - point)[places]
         carried = np.zeros(self.points.width)
         if step.any():
-            rows = np.column_stack([self._covariance(int(place)) for place in places])
+            few = len(places) <= CACHED
+            rows = np.column_stack([self._covariance(int(at)) for at in places]) if few else self._spectrum.columns(places)
             carried = rows @ np.linalg.solve(rows[places], step)
         found = self.points.moved(start, point, carried)
         found[columns] = targets
@@ -334,4 +366,4 @@ def vector_of(features: Sequence[str], values: Mapping[str, Any]) -> Floats:
     return np.array([float(values.get(name, np.nan)) for name in features], np.float32)
 
 
-__all__ = ["Distance", "Doubles", "Floats", "Level", "Population", "Projection", "vector_of"]
+__all__ = ["Distance", "Doubles", "Floats", "Level", "Population", "Projection", "Trust", "vector_of"]
