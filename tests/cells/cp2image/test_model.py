@@ -83,6 +83,16 @@ def test_one_cell_or_many_are_drawn_alike(package: Path) -> None:
     np.testing.assert_allclose(generate(model, values)[7], generate(model, values[7])[0], rtol=1e-4, atol=0.5)
 
 
+def test_a_seed_has_no_effect_without_noise(package: Path) -> None:
+    model, values = open_cell_model(package), draft().sample.values
+    assert not model.takes_noise
+    np.testing.assert_array_equal(generate(model, values, seed=range(len(values))), generate(model, values, seed=3))
+    with pytest.raises(InputError, match="cells need one seed, or one each, not 2"):
+        generate(model, values, seed=[1, 2])
+    with pytest.raises(InputError, match="whole number of 0 or more, not -1"):
+        generate(model, values, seed=-1)
+
+
 def test_the_wrong_number_of_features_is_told(package: Path) -> None:
     with pytest.raises(InputError, match="toy-cells takes 3 features per cell, not 2"):
         generate(open_cell_model(package), [1.0, 2.0])

@@ -32,6 +32,9 @@ GENERATORS = {
 }
 """Name of a generator -> its module. Nothing outside this list is ever built from a package."""
 
+NOISY: frozenset[str] = frozenset()
+"""Generators that take noise beside the features: ``network(features, noise=noise)`` with noise (N, ``network.noise``)."""
+
 CRITICS = {
     "CP2ImageDiscriminator": "napari_virtual_paint.networks.cp2image",
     "ReadingCritic": "napari_virtual_paint.networks.cellpainter",

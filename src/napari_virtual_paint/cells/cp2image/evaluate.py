@@ -189,7 +189,8 @@ def compare(
         raise InputError(f"The table has none of the {len(model.features)} features that {model.id} takes ({lacking[0]} ...).")
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and set to the median ({', '.join(lacking[:3])}).")
-    drawn = generate(model, requested.table.reindex(columns=list(model.features)).to_numpy(np.float32))
+    values = requested.table.reindex(columns=list(model.features)).to_numpy(np.float32)
+    drawn = generate(model, values, seed=range(len(values)))
     # Features that a model doesn't take are scored too, or leaving out what it draws badly would make it look better.
     untaken = [name for name in measurable(requested.table.columns, model.channels) if name not in set(model.features)]
     if untaken:

@@ -6,7 +6,7 @@ import importlib
 import io
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,13 @@ class CellModel:
         """Gray levels (C, 2) that the network's 0 and 1 stand for."""
         return np.stack([self.low, self.high], axis=1)
 
+    @property
+    def takes_noise(self) -> bool:
+        """Whether the same features give another cell with another seed."""
+        from napari_virtual_paint.cells.cp2image.config import NOISY
+
+        return self.architecture in NOISY
+
     @cached_property
     def network(self) -> nn.Module:
         """The generator: standardized features (N, p) -> (N, C, d, d) on the scale 0 to 1; loaded on first use.
@@ -100,13 +107,18 @@ class CellModel:
         return f"<CellModel {self.id} {self.version}: {len(self.features)} features -> {', '.join(self.channels)}, {self.size} px>"
 
 
-def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
+def generate(model: CellModel, values: npt.ArrayLike, *, seed: int | Sequence[int] = 0) -> Floats:
     """Generate cells with the given features, in the images' gray levels.
 
     Parameters
     ----------
     values
-        (n, p) or (p,), in the features' own units and in the order of ``model.features``; NaN stands for the population's median.
+        (n, p) or (p,), in the features' own units and in the order of ``model.features``. NaN stands for an unknown value: a network
+        that takes noise draws what the other features leave likely, another one takes the population's median.
+    seed
+        Of what the features leave open: the same features and seed give the same pixels, another seed another cell with these features.
+        One for all cells, so that they differ by their features alone, or one for each (as for cells that are compared with real ones).
+        Without effect if not ``model.takes_noise``.
 
     Returns
     -------
@@ -116,16 +128,16 @@ def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
     Raises
     ------
     InputError
-        If there are not p features.
+        If there are not p features, or not as many seeds as cells.
     """
-    return to_grey_levels(model, _network_output(model, values))
+    return to_grey_levels(model, _network_output(model, values, seed))
 
 
-def generate_scaled(model: CellModel, values: npt.ArrayLike) -> Floats:
+def generate_scaled(model: CellModel, values: npt.ArrayLike, *, seed: int | Sequence[int] = 0) -> Floats:
     """Generate cells as `generate` does, on the display scale: 0 and 1 are ``model.low`` and ``model.high`` of each channel."""
     span = (model.high - model.low)[:, None, None]
     no_light = np.where(span > 0, -model.low[:, None, None] / np.where(span > 0, span, 1), 0)
-    out = _network_output(model, values)
+    out = _network_output(model, values, seed)
     return np.maximum(out, no_light.astype(np.float32), out=out)
 
 
@@ -135,19 +147,35 @@ def to_grey_levels(model: CellModel, scaled: Floats) -> Floats:
     return np.maximum(out, 0, out=out)
 
 
-def _network_output(model: CellModel, values: npt.ArrayLike) -> Floats:
+def _network_output(model: CellModel, values: npt.ArrayLike, seed: int | Sequence[int]) -> Floats:
     """Return what the network draws, float32 (n, C, d, d), in batches."""
     import torch
 
     vectors = np.atleast_2d(np.asarray(values, np.float32))
     if vectors.shape[1] != len(model.features):
         raise InputError(f"{model.id} takes {len(model.features)} features per cell, not {vectors.shape[1]}.")
+    seeds = [seed] * len(vectors) if isinstance(seed, int | np.integer) else [int(each) for each in seed]
+    if len(seeds) != len(vectors):
+        raise InputError(f"{len(vectors)} cells need one seed, or one each, not {len(seeds)}.")
+    if any(each < 0 for each in seeds):
+        raise InputError(f"A seed is a whole number of 0 or more, not {min(seeds)}.")
     standard = torch.from_numpy(model.transform.apply(vectors))
     out = np.empty((len(vectors), len(model.channels), model.size, model.size), np.float32)
     with torch.inference_mode():
         for start in range(0, len(vectors), BATCH):
-            out[start : start + BATCH] = model.network(standard[start : start + BATCH]).numpy()
+            part = slice(start, start + BATCH)
+            if model.takes_noise:
+                drawn = model.network(standard[part], noise=torch.from_numpy(noise_of(seeds[part], model.network.noise)))
+            else:
+                drawn = model.network(standard[part])
+            out[part] = drawn.numpy()
     return out
+
+
+def noise_of(seeds: Sequence[int], length: int) -> Floats:
+    """Return standard normal numbers (n, length), each row by its seed alone."""
+    rows = [np.random.default_rng(seed).standard_normal(length, np.float32) for seed in seeds]
+    return np.stack(rows) if rows else np.zeros((0, length), np.float32)
 
 
 def open_cell_model(id_or_path: str | Path) -> CellModel:
