@@ -113,8 +113,8 @@ def generate(model: CellModel, values: npt.ArrayLike, *, seed: int | Sequence[in
     Parameters
     ----------
     values
-        (n, p) or (p,), in the features' own units and in the order of ``model.features``. NaN stands for an unknown value: a network
-        that takes noise draws what the other features leave likely, another one takes the population's median.
+        (n, p) or (p,), in the features' own units and in the order of ``model.features``. NaN stands for the population's
+        median.
     seed
         Of what the features leave open: the same features and seed give the same pixels, another seed another cell with these features.
         One for all cells, so that they differ by their features alone, or one for each (as for cells that are compared with real ones).
@@ -160,14 +160,15 @@ def _network_output(model: CellModel, values: npt.ArrayLike, seed: int | Sequenc
     if any(each < 0 for each in seeds):
         raise InputError(f"A seed is a whole number of 0 or more, not {min(seeds)}.")
     standard = torch.from_numpy(model.transform.apply(vectors))
+    network: Any = model.network
     out = np.empty((len(vectors), len(model.channels), model.size, model.size), np.float32)
     with torch.inference_mode():
         for start in range(0, len(vectors), BATCH):
             part = slice(start, start + BATCH)
             if model.takes_noise:
-                drawn = model.network(standard[part], noise=torch.from_numpy(noise_of(seeds[part], model.network.noise)))
+                drawn = network(standard[part], noise=torch.from_numpy(noise_of(seeds[part], network.noise)))
             else:
-                drawn = model.network(standard[part])
+                drawn = network(standard[part])
             out[part] = drawn.numpy()
     return out
 
