@@ -13,7 +13,7 @@ from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.model import CellModel
-    from napari_virtual_paint.cells.populations.cohort import Cohort
+    from napari_virtual_paint.cells.populations.cohort import Cohort, LikeCells
     from napari_virtual_paint.cells.populations.population import Floats
     from napari_virtual_paint.cells.populations.walks import Walk
 
@@ -24,7 +24,8 @@ def add_parser(subparsers: Any) -> None:
         "walk",
         help="walk from a cell or group to another, as GIF, MP4 or TIFF",
         description="Walk through feature space (Ji 2024, 4.2.3): from cell or group A to B, the features that differ most first, "
-        "or along the line between their means; each step is painted, with its cosine similarity to B.",
+        "or along the line between their means; each step is generated, with its cosine similarity to B, and a film shows the real cell "
+        "that is most like each step above it.",
     )
     parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)
     parser.add_argument("table", metavar="TABLE", nargs="?", help="table of cells (default: the cells in the model's package)")
@@ -47,6 +48,9 @@ def add_parser(subparsers: Any) -> None:
         "--step", type=whole_number(1, 100_000), default=50, metavar="N", help="stepwise: features per step (default: %(default)s)"
     )
     parser.add_argument(
+        "--alone", action="store_true", help="stepwise: the other features stay those of A, as in the paper (default: they follow)"
+    )
+    parser.add_argument(
         "--frames", type=whole_number(2, 10_000), default=9, metavar="N", help="line: frames, including both ends (default: %(default)s)"
     )
     parser.add_argument(
@@ -62,16 +66,27 @@ def run(args: argparse.Namespace) -> int:
     """Walk, paint the steps, write the film and print the scores."""
     args.output = output_path(args.output)
     check_outputs([args.output], [args.model, args.table])
-    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model, pictured_cells
     from napari_virtual_paint.cells.populations.walk_export import save_walk
 
     model = open_cell_model(args.model)
     cohort = _cohort(model, args.table)
     print_notes(cohort.notes)
-    walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames)
+    walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames, follow=not args.alone)
     frames = generate(model, walk.values)
+    pictured = pictured_cells(model, cohort)
+    real = pictured.like(walk.values) if pictured is not None else None
     path = save_walk(
-        args.output, walk, frames, model.channels, limits(model), pixel_size=model.pixel_size, rate=args.rate, overwrite=args.overwrite
+        args.output,
+        walk,
+        frames,
+        model.channels,
+        limits(model),
+        real=None if real is None else real.crops[:, 0],
+        pixel_size=model.pixel_size,
+        rate=args.rate,
+        provenance={"model": model.id, "version": model.version, "cells": cohort.name, "walk": list(walk.ends)},
+        overwrite=args.overwrite,
     )
     report = {
         "output": str(path),
@@ -82,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         "frames": len(walk),
         "features_taken": walk.taken,
         "cosine": walk.scores,
+        "most_like": _most_like(real),
     }
     print_result(report, as_text(walk, str(path)), as_json=args.json)
     return 0
@@ -99,12 +115,12 @@ def _cohort(model: CellModel, path: str | None) -> Cohort:
     return cohort_from(open_table(path), model.features, path)
 
 
-def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int) -> Walk:
+def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int, follow: bool = True) -> Walk:
     """Return the walk between two ends as written on the command line."""
     from napari_virtual_paint.cells.populations.walks import line, stepwise
 
     a, b = (_end(cohort, text, mean=along == "line") for text in (start, end))
-    walk = line(cohort.population, a, b, frames) if along == "line" else stepwise(cohort.population, a, b, step)
+    walk = line(cohort.population, a, b, frames) if along == "line" else stepwise(cohort.population, a, b, step, follow)
     return walk.named(*(text.partition("=")[2].strip() or f"#{text}" for text in (start, end)))
 
 
@@ -126,6 +142,13 @@ def _end(cohort: Cohort, text: str, mean: bool) -> Floats:
         return np.asarray(population.values[found[0]])
     group = cohort.group(*end)
     return mean_of(population, group) if mean else np.asarray(population.values[representative(population, group)])
+
+
+def _most_like(real: LikeCells | None) -> list[dict[str, Any]]:
+    """Return row and distance of the real cell that is most like each step."""
+    if real is None:
+        return []
+    return [{"row": row, "distance": distance} for row, distance in zip(real.rows[:, 0], real.distances[:, 0], strict=True)]
 
 
 def limits(model: CellModel) -> list[tuple[float, float]]:

@@ -129,6 +129,14 @@ def test_a_real_cell_is_trusted_as_far_as_its_picture_obeys():
     assert Trust(Distance(9.0, 100.0, 0.0, 0.0), 0.2).level == "rare"
 
 
+@pytest.mark.parametrize(
+    ("percentile", "gain", "low"),
+    [(20.0, 0.9, ""), (98.0, 1.0, "vector"), (20.0, 0.4, "picture"), (20.0, 1.8, "picture"), (98.0, 0.1, "both"), (98.0, np.nan, "vector")],
+)
+def test_trust_names_what_is_low(percentile, gain, low):
+    assert Trust(Distance(2.0, 20.0, 0.5, percentile), gain).low == low
+
+
 @pytest.mark.parametrize(("count", "features"), [(400, 12), (60, 120)])
 def test_new_cells_of_the_same_kind_are_as_far_as_the_old(count, features):
     values = correlated(count + 300, features, seed=3)
@@ -163,6 +171,21 @@ def test_a_cells_own_distance_leaves_it_out():
     assert found.distance(moved).mahalanobis == pytest.approx(np.sqrt(at @ np.linalg.solve(whole, at)), rel=1e-5)
     ranks = [found.distance(row, i).mahalanobis_percentile for i, row in enumerate(values)]
     assert sorted(ranks) == pytest.approx(list(np.arange(40) * 2.5), abs=2.6)
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+def test_neighbours_are_those_of_all_distances(population, count):
+    """Against every distance computed in turn."""
+    z = population.points.of(population.values)
+    asked = np.stack([population.values[7], population.centre + 0.4 * population.spread]).astype(np.float32)
+    positions, distances = population.neighbours(asked, count)
+    for row, where, far in zip(population.points.of(asked), positions, distances, strict=True):
+        every = np.sqrt(((z - row) ** 2).mean(axis=1))
+        assert np.array_equal(where, np.argsort(every, kind="stable")[:count])
+        assert far == pytest.approx(np.sort(every)[:count], abs=1e-5)
+    assert positions[0, 0] == 7
+    assert distances[1, 0] == pytest.approx(population.distance(asked[1]).neighbour)
+    assert population.neighbours(asked[0], 1)[0].tolist() == [[7]], "one vector is a row of its own"
 
 
 def test_pca_is_that_of_numpy(population):

@@ -28,7 +28,7 @@ def population() -> Population:
 
 @pytest.fixture(scope="module")
 def walk(population):
-    return stepwise(population, population.values[0], population.values[1])
+    return stepwise(population, population.values[0], population.values[1], follow=False)
 
 
 def test_stepwise_takes_the_largest_differences_first(population, walk):
@@ -40,6 +40,20 @@ def test_stepwise_takes_the_largest_differences_first(population, walk):
     largest = set(np.argsort(-apart)[:50])
     assert {i for i in range(120) if walk.values[1][i] == b[i]} >= largest
     assert all(walk.values[1][i] == a[i] for i in range(120) if i not in largest)
+
+
+def test_the_features_that_a_step_leaves_follow_those_it_takes(population, walk):
+    """By the conditional mean given what was taken, and by default."""
+    a, b = population.values[:2]
+    found = stepwise(population, a, b)
+    taken = np.flatnonzero(walk.values[1] != a)
+    expected = population.conditional(a, {int(i): float(b[i]) for i in taken})
+    assert np.allclose(found.values[1], expected, rtol=1e-5)
+    assert np.array_equal(found.values[1][taken], b[taken])
+    assert np.array_equal(found.values[0], a)
+    assert np.array_equal(found.values[-1], b)
+    followed, left = (population.distance(way.values[1]).mahalanobis for way in (found, walk))
+    assert followed < left, "a mixture of two cells is no cell"
 
 
 def test_scores_are_the_cosine_to_the_end_on_standardised_features(population, walk):
@@ -88,10 +102,10 @@ def test_the_representative_is_the_real_cell_nearest_the_mean(population):
 
 def test_sweep_moves_one_feature_alone_unless_others_follow(population):
     base = population.values[5]
-    found = sweep(population, NAMES[4], base=base)
+    found = sweep(population, NAMES[4], base=base, follow=False)
     assert found[:, 4] == pytest.approx(population.percentile(NAMES[4], [5, 25, 50, 75, 95]))
     assert np.array_equal(np.delete(found, 4, axis=1), np.delete(np.stack([base] * 5), 4, axis=1))
-    followed = sweep(population, NAMES[4], base=base, follow=True)
+    followed = sweep(population, NAMES[4], base=base)
     assert np.allclose(followed[:, 4], found[:, 4])
     assert not np.allclose(followed, found)
 
@@ -157,6 +171,21 @@ def test_a_gif_holds_every_frame(film, tmp_path):
     truth = walk_export.walk_pictures(frames, found.captions, CHANNELS, LIMITS)[0].astype(int)
     assert first.shape == truth.shape
     assert np.abs(first - truth).mean() < 4
+
+
+def test_a_film_shows_real_cells_above_the_generated_ones(film, tmp_path):
+    found, frames = film
+    alone = walk_export.walk_pictures(frames, found.captions, CHANNELS, LIMITS)
+    both = walk_export.walk_pictures(frames, found.captions, CHANNELS, LIMITS, frames[::-1])
+    side = alone[0].shape[1]
+    assert [picture.shape for picture in both] == [(alone[0].shape[0] + side, side, 3)] * 4
+    rest = slice(30, None)  # below the name in the corner
+    assert np.array_equal(both[0][side:][rest], alone[0][rest])
+    assert np.array_equal(both[0][rest][: side - 30], alone[3][rest][: side - 30]), "the first step's own real cell"
+    path = walk_export.save_walk(tmp_path / "walk.gif", found, frames, CHANNELS, LIMITS, real=frames, provenance={"seed": 7})
+    with Image.open(path) as image:
+        assert image.height == both[0].shape[0]
+        assert json.loads(image.info["comment"]) == {"seed": 7}
 
 
 def test_a_film_can_be_read_back(film, tmp_path):
@@ -231,7 +260,12 @@ def test_the_command_walks_between_groups(tmp_path, capsys, monkeypatch):
     report = json.loads(capsys.readouterr().out)
     assert report["features_taken"] == [0, 5, 10, 12]
     assert report["cosine"][-1] == pytest.approx(1.0)
+    assert [found["distance"] for found in (report["most_like"][0], report["most_like"][-1])] == pytest.approx([0, 0]), "the ends are real"
+    assert all(0 <= found["row"] < 40 for found in report["most_like"])
     assert out.exists()
+    with Image.open(out) as image:
+        assert image.height > 1.9 * image.width, "real cells above the generated ones"
+        assert json.loads(image.info["comment"])["walk"] == ["DMSO", "drug"]
     assert cells_walk.run(parsed("fake", *ends, "--along", "line", "--frames", "3", "-o", str(tmp_path / "b.gif"))) == 0
     assert "cosine" in capsys.readouterr().out
     with pytest.raises(InputError, match="row 99"):

@@ -320,3 +320,13 @@ def cohort_of(model: CellModel) -> Cohort:
     rows = np.arange(len(cells.values))
     metadata = pd.DataFrame({column: list(values) for column, values in cells.metadata.items()}, index=rows)
     return Cohort(model.name, model.features, cells.values, metadata, rows, cells.crops)
+
+
+def pictured_cells(model: CellModel, cohort: Cohort) -> Cohort | None:
+    """Return real cells with pictures to compare with: the cohort's where it has them, else the model's own; None where it has none."""
+    if cohort.crops is not None:
+        return cohort
+    try:
+        return cohort_of(model)
+    except InputError:
+        return None

@@ -27,6 +27,16 @@ TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Meta
 
 
 @dataclass(frozen=True, eq=False)
+class LikeCells:
+    """The real cells that are most like some vectors, the nearest first."""
+
+    positions: npt.NDArray[np.intp]  # (k, m), in the cohort
+    rows: npt.NDArray[np.intp]  # (k, m), in the table
+    distances: npt.NDArray[np.float64]  # (k, m), root mean square over the features in robust standard deviations
+    crops: npt.NDArray[Any]  # (k, m, C, d, d), in the model's intensities
+
+
+@dataclass(frozen=True, eq=False)
 class Cohort:
     """Real cells."""
 
@@ -82,6 +92,16 @@ class Cohort:
             known = ", ".join(self.groupings.get(column, ())[:12])
             raise InputError(f"{self.name}: no cell has {column} = {value}{f'; there are: {known}' if known else ''}.")
         return found
+
+    def like(self, values: npt.ArrayLike, count: int = 1) -> LikeCells:
+        """Return the cells that are most like some vectors (k, p), with their pictures.
+
+        Raises `InputError` if the cells have no pictures.
+        """
+        if self.crops is None:
+            raise InputError(f"{self.name}: its cells have no pictures.")
+        positions, distances = self.population.neighbours(values, count)
+        return LikeCells(positions, self.rows[positions], distances, np.asarray(self.crops)[positions])
 
     def label(self, position: int) -> str:
         """Return a cell's label for a list: its row and the metadata that distinguish it."""

@@ -31,7 +31,7 @@ def gallery(
     *,
     percentiles: Sequence[float] = PERCENTILES,
     base: npt.ArrayLike | None = None,
-    follow: bool = False,
+    follow: bool = True,
     title: str = "",
 ) -> Any:
     """Draw one row per feature and one column per percentile.

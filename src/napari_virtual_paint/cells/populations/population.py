@@ -28,6 +28,7 @@ RARE, BEYOND = 95.0, 99.5
 """Percentiles of the real cells' own distances above which a vector counts as rare (amber) and as beyond the real cells (red)."""
 OBEYS, IGNORES = 0.5, 0.1  # obedience of a picture below which it counts as rare (amber) and as beyond the real cells (red)
 LEAST = 0.25  # robust standard deviations: a smaller change is lost in what the generated picture varies by
+MORE = 8  # cells that are compared exactly beside the nearest ones
 SAME = 1e-5  # distance (in robust standard deviations) to a real cell below which a vector counts as that cell
 
 
@@ -76,6 +77,12 @@ class Trust:
         if self.distance.level == "beyond" or self.obedience < IGNORES:
             return "beyond"
         return "rare" if self.distance.level == "rare" or self.obedience < OBEYS else "real"
+
+    @property
+    def low(self) -> Literal["", "vector", "picture", "both"]:
+        """What is low: the vector is rare, the picture does not obey, or both."""
+        rare, disobeys = self.distance.level != "real", self.obedience < OBEYS
+        return "both" if rare and disobeys else "vector" if rare else "picture" if disobeys else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,12 +257,31 @@ class Population:
         """
         z = self._place(vector)
         far = float(np.sqrt(max(0.0, self._squared_without(z, own))))
-        near = self._nearest(z)
+        near = float(self._nearest(z[None], 1)[1][0, 0])
         return Distance(far, _share(self._own_distances, far), near, _share(self._own_neighbours, near))
 
+    def neighbours(self, values: npt.ArrayLike, count: int = 3) -> tuple[npt.NDArray[np.intp], Doubles]:
+        """Return the real cells that are most like some vectors.
+
+        Parameters
+        ----------
+        values
+            (k, p) or (p,), in the features' own units.
+        count
+            Cells for each vector; all where there are fewer.
+
+        Returns
+        -------
+        positions
+            (k, count), the nearest first.
+        distances
+            (k, count), root mean square over the features in robust standard deviations, as `Distance.neighbour`.
+        """
+        return self._nearest(self._place(np.atleast_2d(np.asarray(values))), count)
+
     def prepare(self) -> None:
-        """Precompute what `conditional`, `distance` and `pca` need (a second or two for 2,000 features)."""
-        _ = self.sorted, self._spectrum, self._own_distances, self._own_neighbours
+        """Precompute what `conditional`, `distance`, `neighbours` and `pca` need (a second or two for 2,000 features)."""
+        _ = self.sorted, self._spectrum, self._own_distances, self._own_neighbours, self._squares
 
     def pca(self) -> Projection:
         """Return the two principal axes of the standardized features."""
@@ -342,10 +368,22 @@ class Population:
     def _small(self) -> Floats:
         return self._place(self.values).astype(np.float32)
 
-    def _nearest(self, z: Doubles) -> float:
-        """Return the distance of a standardized vector to the nearest real cell."""
-        away = self._small - z.astype(np.float32)
-        return float(np.sqrt((np.einsum("ij,ij->i", away, away) / max(1, away.shape[1])).min()))
+    @cached_property
+    def _squares(self) -> Floats:
+        """Squared length of each cell's point."""
+        return np.asarray(np.einsum("ij,ij->i", self._small, self._small))
+
+    def _nearest(self, points: Doubles, count: int) -> tuple[npt.NDArray[np.intp], Doubles]:
+        """Return the real cells nearest each of several points (k, q), and their distances."""
+        z, count = points.astype(np.float32), min(count, len(self))
+        # Without BLAS, as in `ShrunkCovariance.column`. Differences of squares are inexact: some more cells are compared exactly.
+        rough = self._squares - 2 * np.einsum("kj,ij->ki", z, self._small)
+        some = min(count + MORE, len(self))
+        candidates = np.argpartition(rough, some - 1, axis=1)[:, :some]
+        away = self._small[candidates] - z[:, None]
+        found = np.sqrt(np.einsum("kcj,kcj->kc", away, away) / max(1, z.shape[1])).astype(np.float64)
+        order = np.argsort(found, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def _spread(values: Floats, centre: Doubles) -> Doubles:

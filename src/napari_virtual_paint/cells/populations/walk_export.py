@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +25,10 @@ SIDE = 320  # least pixels per side of a film frame
 HOLD = 3  # repetitions of the first and the last frame of a film
 
 
-def walk_pictures(frames: Floats, captions: Sequence[str], channels: Sequence[str], limits: Limits) -> list[Bytes]:
-    """Return the frames of a walk as images.
+def walk_pictures(
+    frames: Floats, captions: Sequence[str], channels: Sequence[str], limits: Limits, real: Floats | None = None
+) -> list[Bytes]:
+    """Return the frames of a walk as images, if wanted with real cells above the generated ones (Ji et al. 2024, Fig. 5).
 
     Parameters
     ----------
@@ -37,14 +40,29 @@ def walk_pictures(frames: Floats, captions: Sequence[str], channels: Sequence[st
         Channel names, which give the colors.
     limits
         Contrast limits of each channel.
+    real
+        (k, C, Y, X), the real cell that is most like each step; None for the generated cells alone.
 
     Returns
     -------
-    k times uint8 (Y, X, 3), at least 320 pixels per side, all of one size.
+    k times uint8 (Y, X, 3), at least 320 pixels wide, all of one size.
     """
     scale = max(1, -(-SIDE // frames.shape[-1]))
     colours = colours_of(channels)
-    return [captioned(composite(frame, limits, colours), caption, scale) for frame, caption in zip(frames, captions, strict=True)]
+    below = [captioned(composite(frame, limits, colours), caption, scale) for frame, caption in zip(frames, captions, strict=True)]
+    if real is None:
+        return below
+    above = [_named(captioned(composite(frame, limits, colours), "", scale), "real") for frame in real]
+    return [np.concatenate([top, _named(bottom, "generated")]) for top, bottom in zip(above, below, strict=True)]
+
+
+def _named(picture: Bytes, name: str) -> Bytes:
+    """Write a name into the corner of an image."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text((6, 4), name, (230, 230, 230), ImageFont.load_default(14))
+    return np.asarray(image)
 
 
 def save_walk(
@@ -54,8 +72,10 @@ def save_walk(
     channels: Sequence[str],
     limits: Limits,
     *,
+    real: Floats | None = None,
     pixel_size: float | None = None,
     rate: float = 4.0,
+    provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a walk: ``.gif`` and ``.mp4`` as captioned images, ``.tif`` or ``.ome.tif`` as float32 intensities, one time point per step.
@@ -74,8 +94,12 @@ def save_walk(
         Contrast limits of each channel (a TIFF keeps the intensities instead).
     pixel_size
         Micrometers, written to a TIFF.
+    real
+        (k, C, Y, X), real cells that a film shows above the generated ones.
     rate
         Frames per second of a film.
+    provenance
+        How the frames were made, such as the model and the seed; written to a TIFF and a GIF.
     overwrite
         Whether an existing file may be replaced.
 
@@ -93,21 +117,24 @@ def save_walk(
     if ending in (".tif", ".tiff"):
         data = np.ascontiguousarray(frames[:, :, None], np.float32)
         size = PixelSize(None, pixel_size, pixel_size)
-        return write(Stack(data, tuple(channels), size), target, overwrite=overwrite)
-    pictures = walk_pictures(frames, walk.captions, channels, limits)
+        return write(Stack(data, tuple(channels), size, provenance=dict(provenance or {})), target, overwrite=overwrite)
+    pictures = walk_pictures(frames, walk.captions, channels, limits, real)
     with replacing(target, overwrite=overwrite) as temporary:
-        (_gif if ending == ".gif" else _mp4)(temporary, pictures, rate)
+        if ending == ".gif":
+            _gif(temporary, pictures, rate, json.dumps(provenance) if provenance else "")
+        else:
+            _mp4(temporary, pictures, rate)
     return target
 
 
-def _gif(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
+def _gif(path: Path, pictures: Sequence[Bytes], rate: float, comment: str) -> None:
     """Write an endless animation that pauses at its ends."""
     from PIL import Image
 
     images = [Image.fromarray(picture) for picture in pictures]
     durations = [round(1000 / rate)] * len(images)
     durations[0] = durations[-1] = HOLD * durations[0]
-    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, comment=comment.encode())
 
 
 def _mp4(path: Path, pictures: Sequence[Bytes], rate: float) -> None:

@@ -48,7 +48,7 @@ def cosine(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     return float(np.clip(a @ b / length, -1.0, 1.0)) if length > 0 else 0.0
 
 
-def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: int = STEP) -> Walk:
+def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: int = STEP, follow: bool = True) -> Walk:
     """Walk from cell A to cell B, replacing the features that differ most first, some at each step.
 
     Parameters
@@ -59,6 +59,8 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
         (p,), in the features' own units; a missing value is its feature's median.
     step
         Features replaced per step; the last step may be smaller.
+    follow
+        Whether the other features follow those that were replaced (`Population.conditional`) or stay those of A, as in the paper.
 
     Raises
     ------
@@ -73,7 +75,10 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
     taken = [*range(0, len(order), step), len(order)]
     values = np.stack([start] * len(taken))
     for row, count in zip(values, taken, strict=True):
-        row[order[:count]] = end[order[:count]]
+        changed = order[:count]
+        if follow and 0 < count < len(order):
+            row[:] = population.conditional(start, {int(at): float(end[at]) for at in changed})
+        row[changed] = end[changed]
     return _scored(population, values, taken)
 
 
@@ -145,7 +150,7 @@ def sweep(
     feature: str,
     percentiles: Sequence[float] = PERCENTILES,
     base: npt.ArrayLike | None = None,
-    follow: bool = False,
+    follow: bool = True,
 ) -> Floats:
     """Sweep one feature of a cell over the population's percentiles (Ji et al. 2024, Fig. 4c).
 
