@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.data.pairs import DataSet
     from napari_virtual_paint.training.modules.base import PaintModule
 
-BUDGET = 6.0  # time budget in seconds for timing a full step; a longer step is timed with fewer or smaller patches
+BUDGET = 6.0  # seconds that the cores may work on a full step; a longer step is timed with fewer or smaller patches
 STEPS = 10  # most timed steps after the first, which also pays for one-time costs
 PROBE = 64  # side of the first probe's patch in pixels, or the smallest that the network takes
 BUSY = 1.5  # ratio of elapsed to expected time above which other programs are reported to share the cores
@@ -100,18 +100,38 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
         network = build_network(config, noise(shape, config.patch))
         full = float(math.prod(config.patch) * config.batch)
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
+        timed: list[tuple[float, float]] = []
         guess, share, busy = 0.0, 0.0, 1.0
         for number, (patch, batch) in enumerate(probes):
-            # Small patches cost more per pixel: a larger step is skipped only where half of the extrapolated time is still too long.
             worth = math.prod(patch) * batch / full
-            if worth > share and guess * worth / 2 <= BUDGET:
+            # Small patches cost more per pixel: a larger step is skipped only where half of the extrapolated time is still too long.
+            # It is the time that the cores work which counts: on a busy machine the waiting hardly grows with the patch.
+            if worth > share and guess * busy * worth / 2 <= BUDGET:
                 wall, busy = _seconds(config, network, noise(shape, patch), patch, batch)
-                guess, share = wall / worth, worth
+                timed.append((worth, wall))
+                guess, share = full_step(timed), worth
             yield Progress(number + 1, len(probes), "Timing a few steps")
     trained = shape.pixels - shape.held_out
     pace = TrainingPace(guess, FEW * guess * shape.held_out / full, full / trained if trained > 0 else 0.0, 2 if config.refit else 1)
     seconds = pace.seconds(config.steps, config.epoch)
     return TimeEstimate(seconds, guess, config.steps, where(config), pace, share < 1, None if _gpu(config) else seconds * busy)
+
+
+def full_step(timed: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds of a full step, extrapolated from smaller ones.
+
+    Parameters
+    ----------
+    timed
+        Size of each timed step as a share of the full one, and its seconds; in order of size. A single one is taken as proportional to its
+        size; with more, the time that the last two have in common (starting an operation, waiting for a core) is counted once.
+    """
+    share, seconds = timed[-1]
+    if len(timed) == 1:
+        return seconds / share
+    smaller, fewer = timed[-2]
+    each = min(max(0.0, (seconds - fewer) / (share - smaller)), seconds / share)
+    return seconds + each * (1 - share)
 
 
 def shape_of(config: TrainConfig) -> DataShape:

@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QLabel
 
 from napari_virtual_paint._napari.commands import PLUGIN, open_dock
+from napari_virtual_paint._napari.shared.closing import Closing
 
 
 @pytest.fixture
@@ -100,3 +101,38 @@ def test_another_plugins_dock_is_not_covered(viewer, qtbot):
     qtbot.waitUntil(lambda: in_front(register), timeout=30_000)
     assert window.tabifiedDockWidgets(stain) == [register]
     assert in_front(foreign)
+
+
+def test_naparis_menu_raises_a_tab_in_the_background_and_hides_the_one_in_front(viewer, qtbot):
+    from napari._app_model import get_app_model
+
+    def menu(name: str) -> None:
+        get_app_model().commands.execute_command(f"{PLUGIN}.{name}")
+
+    stain, register = holder(open_dock("Stain")), holder(open_dock("Register"))
+    qtbot.waitUntil(lambda: in_front(register), timeout=30_000)
+    closings = []
+    closing = Closing(stain.widget(), lambda: closings.append("stain"))
+    menu("stain")
+    qtbot.waitUntil(lambda: in_front(stain), timeout=30_000)
+    assert not register.isHidden()
+    assert not closings, "what it shows in the viewer stays"
+    menu("stain")
+    qtbot.waitUntil(lambda: in_front(register), timeout=30_000)
+    qtbot.wait(50)
+    assert stain.isHidden()
+    assert closings == ["stain"]
+    menu("stain")
+    qtbot.waitUntil(lambda: in_front(stain), timeout=30_000)
+    del closing
+
+
+def test_a_tab_in_the_background_can_be_closed_and_taken_out(viewer, qtbot):
+    stain, evaluate, register = (holder(open_dock(name)) for name in ("Stain", "Evaluate", "Register"))
+    qtbot.waitUntil(lambda: in_front(register), timeout=30_000)
+    stain.close()
+    viewer.window.remove_dock_widget(evaluate)
+    qtbot.wait(50)
+    assert stain.isHidden()
+    assert in_front(register)
+    assert [type(each).__name__ for each in viewer.window.dock_widgets.values()] == ["StainDock", "RegisterDock"]

@@ -134,7 +134,7 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
 def test_the_form_edits_every_field(qtbot):
     form = TrainForm()
     qtbot.addWidget(form)
-    assert set(form._bindings) == {f.name for f in dataclasses.fields(TrainState)} - {"checks", "text"}
+    assert set(form._bindings) == {f.name for f in dataclasses.fields(TrainState)} - {"text"}
     for offered, kind in ((SOURCES, SourceKind), (HELD_OUT, HeldOut), (LENGTHS, Length)):
         assert {key for key, _ in offered} == set(get_args(kind))
     assert {key for key, _ in DEVICES} == set(get_args(TrainConfig.model_fields["device"].annotation))
@@ -232,6 +232,17 @@ def test_author_license_and_limits_are_asked_and_nobody_is_invented(dock, tmp_pa
 def test_the_time_of_a_configuration_edited_by_hand_is_that_of_its_steps(dock):
     dock.form.text.setPlainText(dock.form.text.toPlainText() + "steps: 1200\nepoch: 100\n")
     assert dock.panel.time.text().startswith("1,200 steps (24 passes over the images) take about 10 min")
+
+
+def test_what_a_step_does_not_depend_on_does_not_have_it_timed_anew(dock, tmp_path):
+    found = dock.config.estimator.found
+    stains = ", ".join(f"a stain of a long name {number}" for number in range(9))  # the description takes several lines
+    dock.choose(name="Another", author="Ada Lovelace", license="MIT", not_for="Neurons.", stain_names=stains, length="steps", amount=7)
+    assert len(values(dock)["description"]) > 200
+    dock.choose(stain_names="")
+    assert dock.config.estimator.found is found
+    dock.choose(held_out="none")
+    assert dock.config.estimator.found is None
 
 
 def test_what_is_edited_by_hand_counts_and_is_saved(dock, qtbot, tmp_path):
@@ -364,6 +375,7 @@ def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot
         config_controller, "verdict", lambda report: PairVerdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong")
     )
     monkeypatch.setattr(train_process, "begin", begin)
+    dock.choose(length="minutes", amount=2)  # 240 steps of half a second
     dock.panel.start.click()
     qtbot.waitUntil(lambda: dock.panel.asking.isVisibleTo(dock), timeout=PATIENCE)
     assert "2 of 9 pairs look wrong" in dock.panel.report.text()
@@ -375,7 +387,9 @@ def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot
     qtbot.waitUntil(lambda: dock.panel.asking.isVisibleTo(dock), timeout=PATIENCE)
     dock.panel.leave_out.click()
     qtbot.waitUntil(lambda: bool(begun), timeout=PATIENCE)
-    assert yaml.safe_load(begun[0].read_text())["data"]["checks"] == "leave_out"
+    config = yaml.safe_load(begun[0].read_text())
+    assert config["data"]["checks"] == "leave_out"
+    assert (config["steps"], config["epoch"]) == (240, 24), "the steps that fit into the chosen time"
     qtbot.waitUntil(lambda: any("No luck today" in message for message in messages()), timeout=PATIENCE)
     assert dock.monitor.state.state == "failed"
     assert dock.panel.resume.isEnabled()

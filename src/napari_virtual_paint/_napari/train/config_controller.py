@@ -37,6 +37,7 @@ from napari_virtual_paint._napari.train.state import (
     portable_text,
     runs_folder,
     slug,
+    with_checks,
 )
 from napari_virtual_paint._napari.train.time_estimate import TimeEstimator, TrainingTime
 from napari_virtual_paint.channel_colors import is_transmitted
@@ -321,8 +322,8 @@ class ConfigController(QObject):  # type: ignore[misc]
         self._dismiss()
         self._enable()
         if prepared is not None and checks is not None:
-            choice = replace(self._form.value(), checks=checks)
-            text = choice.text or self._configuration_text(choice)
+            # What was checked is what is trained: its number of steps must not be worked out anew.
+            text = with_checks(prepared.request.text, checks)
             self._prepare(replace(prepared.request, text=text, pair=None, check=False), self._begin_or_ask)
 
     def _dismiss(self) -> None:

@@ -72,7 +72,6 @@ class TrainState:
     length: Length = "recipe"
     amount: int = 10  # `length` and `amount`: the recipe's steps, a time, or a number of minutes or steps
     device: DeviceChoice = "auto"  # as in the configuration
-    checks: PairChecks = "report"  # what is done with pairs that look wrong
     keep_running: bool = False  # whether the training goes on after napari is closed
     text: str | None = None  # the configuration as the user edited it; None while it follows from the other fields
 
@@ -222,6 +221,13 @@ def portable_text(text: str, name: str, stem: str) -> str:
     return as_text(values)
 
 
+def with_checks(text: str, checks: PairChecks) -> str:
+    """Return a configuration with another answer to what is done with pairs that look wrong; all else stays, also what was edited."""
+    values = yaml.safe_load(text)
+    values["data"]["checks"] = checks
+    return as_text(values)
+
+
 def _trained_on(choice: TrainState, facts: ImageFacts | None) -> str:
     if facts is None:
         return f"Images of {Path(choice.path).name}."
@@ -249,8 +255,6 @@ def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[
         data["stains"] = split_names(choice.stain_names)
     if facts is not None:
         _planes(data, recipe, facts)
-    if choice.checks != "report":
-        data["checks"] = choice.checks
     return data
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import yaml
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.shared import cli_process
@@ -22,8 +23,8 @@ from napari_virtual_paint.training.pace import TrainingPace
 Key: TypeAlias = "tuple[str, ImageFacts | None]"
 
 PAUSE = 1000  # milliseconds after the last change before the steps are timed
-IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:", "epoch:")
-"""Beginnings of lines of a configuration on which the time of a step does not depend."""
+IRRELEVANT = {"id", "name", "description", "trained_on", "not_for", "license", "authors", "output", "steps", "epoch"}
+"""Fields of a configuration on which the time of a step does not depend."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,17 @@ class TimeEstimator(QObject):  # type: ignore[misc]
 
 def _key(text: str, facts: ImageFacts | None) -> Key:
     """Return all that the time of a step depends on."""
-    return "\n".join(line for line in text.splitlines() if not line.startswith(IRRELEVANT)), facts
+    return _relevant(text), facts
+
+
+@lru_cache(maxsize=64)
+def _relevant(text: str) -> str:
+    """Return the part of a configuration on which the time of a step depends; all of it where it is no YAML (while it is edited)."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return repr({name: value for name, value in values.items() if name not in IRRELEVANT}) if isinstance(values, dict) else text
 
 
 def _time_or_error(text: str, facts: ImageFacts | None) -> Generator[Any, None, TrainingTime | str]:
