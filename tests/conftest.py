@@ -123,3 +123,12 @@ def shared_checkpoints() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of foreign checkpoints, ../shared/checkpoints beside the repository, is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_references() -> Path:
+    """Return the folder of other programs' results; the test is skipped where it is absent."""
+    folder = SHARED / "references"
+    if not folder.is_dir():
+        pytest.skip("the folder of other programs' results, ../shared/references beside the repository, is absent")
+    return folder

@@ -30,6 +30,8 @@ FeatureNetworkName = Literal["auto", "inception", "cells"]
 """Network of the Fréchet distance of generated cells; see `cells.cp2image.frechet`."""
 TransformKind = Literal["translation", "rigid", "similarity"]
 """What a registration may change: ``rigid`` adds rotation, ``similarity`` one scale for both axes, too."""
+PhaseMode = Literal["2d", "3d"]
+"""What a phase reconstruction finds: one plane of a thin object, or every plane."""
 PairChecks = Literal["report", "leave_out", "off"]
 """What a training does with pairs that look wrong."""
 RunCommand = Literal["pause", "go", "stop", "finish"]

@@ -223,7 +223,8 @@ def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.Ca
 def test_every_command_prints_its_json_by_print_result(name: str) -> None:
     """A plain print goes to stderr under --json."""
     folder = Path(_output.__file__).parent
-    sources = [file.read_text(encoding="utf-8") for file in (folder / f"{name}.py", *sorted(folder.glob(f"{name}_*.py"))) if file.exists()]
+    files = (folder / f"{name}.py", *sorted([*folder.glob(f"{name}_*.py"), *(folder / name).glob("*.py")]))
+    sources = [file.read_text(encoding="utf-8") for file in files if file.exists()]
     assert any("print_result(" in source for source in sources)
     for source in sources:
         assert "print_result(" in source or "set_defaults(func" not in source

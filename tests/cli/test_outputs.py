@@ -57,6 +57,7 @@ STUDY = {"name": "A study", "output": "OUTPUT", "domains": DOMAINS, "training": 
 WRITERS = {
     "predict": Writer(lambda source, output: ["predict", source, "-m", "neurons-phase", "-o", output], ".ome.tif"),
     "predict to Zarr": Writer(lambda source, output: ["predict", source, "-m", "neurons-phase", "-o", output], ".ome.zarr", folder=True),
+    "phase": Writer(lambda source, output: ["phase", source, "--na", "0.5", "--condenser-na", "0.3", "-o", output], ".ome.tif"),
     "register": Writer(lambda source, output: ["register", source, "other.tif", "-o", output], ".tif"),
     "register onto it": Writer(lambda source, output: ["register", "other.tif", source, "-o", output, "--overwrite"], ".tif"),
     "plate predict": Writer(lambda source, output: ["plate", "predict", source, "-m", "neurons-phase", "-o", output], ".zarr", folder=True),

@@ -30,6 +30,7 @@ from napari_virtual_paint.runtime.temporary import use_own_folder
 COMMANDS = {
     "models": "list, show, check, import and export models",
     "predict": "paint the stains of an image",
+    "phase": "reconstruct the phase from brightfield planes at different focus",
     "domain": "check how far images are from a model's training images",
     "evaluate": "score a prediction against the true stains",
     "register": "find the position of an image in a stain from another microscope",

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from napari_virtual_paint.runtime.lazy_exports import lazy_exports
 from napari_virtual_paint.samples.settings import CELL_TYPES, STAINS, TREATMENTS, Batch, CellType, SimulationSettings, Treatment
-from napari_virtual_paint.samples.simulator import SimulatedField, demo_field, noiseless_stains, simulate_field, simulate_timelapse
+from napari_virtual_paint.samples.simulator import (
+    SimulatedField,
+    demo_field,
+    noiseless_stains,
+    optical_path,
+    simulate_field,
+    simulate_timelapse,
+)
 
 if TYPE_CHECKING:
     from napari_virtual_paint.samples.public import load_public
@@ -23,6 +30,7 @@ __all__ = [
     "demo_field",
     "load_public",
     "noiseless_stains",
+    "optical_path",
     "simulate_field",
     "simulate_timelapse",
 ]

@@ -68,14 +68,19 @@ class Scene:
 
     def slab(self, low: float, high: float, wavelength: float) -> Complex:
         """Return the complex transmission of what lies between two heights (micrometres)."""
-        path = np.zeros(self.geometry.shape, np.float32)
-        for name, index in INDEX.items():
-            if name in self.parts:
-                path += np.float32(index) * within(self.parts[name], low, high)
+        path = self.optical_path(low, high)
         absorbed = np.float32(0.08) * path
         if "debris" in self.parts:
             absorbed += np.float32(0.25) * within(self.parts["debris"], low, high)
         return transmission(path, absorbed, wavelength)
+
+    def optical_path(self, low: float = -np.inf, high: float = np.inf) -> Floats:
+        """Return by how much what lies between two heights lengthens the path of light (micrometres), axes YX."""
+        path = np.zeros(self.geometry.shape, np.float32)
+        for name, index in INDEX.items():
+            if name in self.parts:
+                path += np.float32(index) * within(self.parts[name], low, high)
+        return path
 
     def stain(self, name: str, low: float = -np.inf, high: float = np.inf) -> Floats:
         """Return the amount of a stain between two heights (micrometres), axes YX."""

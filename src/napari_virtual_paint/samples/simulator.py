@@ -83,6 +83,13 @@ def noiseless_stains(settings: SimulationSettings | None = None) -> Stack:
     return Stack(data, settings.stains, _pixel_size(settings))
 
 
+def optical_path(settings: SimulationSettings | None = None) -> npt.NDArray[np.float32]:
+    """Return by how much the cells of `simulate_field` lengthen the light's path through the medium, micrometres, axes YX."""
+    settings = settings or SimulationSettings()
+    scene, crop = _scene(settings, _margin(settings), _cells(settings))
+    return np.ascontiguousarray(scene.optical_path()[crop])
+
+
 def simulate_timelapse(settings: SimulationSettings | None = None, frames: int = 10) -> Iterator[SimulatedField]:
     """Yield a field at each of `frames` times: the cells wander and turn a little from one to the next."""
     settings = settings or SimulationSettings(size=512)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from napari_virtual_paint.cli import COMMANDS, plate_info, plate_predict
+from napari_virtual_paint.cli import COMMANDS
+from napari_virtual_paint.cli.plate import info, predict
 
 RESUMES = "the finished fields are kept, and the same command goes on with the rest"
 
@@ -19,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
         'Requires the extra plates: pip install "napari-virtual-paint[plates]".',
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="info|predict")
-    plate_info.add_parser(actions)
-    plate_predict.add_parser(actions)
+    info.add_parser(actions)
+    predict.add_parser(actions)
 
 
 def run(args: argparse.Namespace) -> int:
