@@ -73,8 +73,8 @@ def set_aside() -> None:
     from napari.components import LayerList
     from qtpy.QtWidgets import QApplication
 
-    from napari_virtual_paint._napari.shared import layer_list
     from napari_virtual_paint._napari.shared.gui_timing import aside
+    from napari_virtual_paint._napari.shared.viewer import layer_list
 
     def apart(function, costs=None):
         @functools.wraps(function)

@@ -21,7 +21,14 @@ from napari_virtual_paint.channel_colors import (
 
 @pytest.mark.parametrize(
     ("name", "colormap"),
-    [("DNA", "blue"), ("Mito_Tracker (pred)", "magenta"), ("sytox green", "blue"), ("SYTO 14", "yellow"), ("Brightfield -4um", "gray")],
+    [
+        ("DNA", "blue"),
+        ("Mito_Tracker (pred)", "magenta"),
+        ("sytox green", "blue"),
+        ("SYTO 14", "yellow"),
+        ("Brightfield -4um", "gray"),
+        ("DNA (predicted, mito-phase)", "blue"),
+    ],
 )
 def test_a_name_has_its_colour(name: str, colormap: str) -> None:
     assert channel_color(name).colormap == colormap

@@ -9,9 +9,18 @@ import pytest
 
 from napari_virtual_paint.channel_colors import channel_color
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.channel_names import differ, find_names, parse_name
+from napari_virtual_paint.models.channel_names import differ, find_names, light_of, parse_name
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.stain_names import STAINS, Synonyms, as_synonyms, default_synonyms, numbered, read_synonyms
+from napari_virtual_paint.stain_names import (
+    STAINS,
+    Synonyms,
+    as_synonyms,
+    default_synonyms,
+    numbered,
+    painted_name,
+    read_synonyms,
+    split_painted,
+)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +116,22 @@ def test_repeated_names_are_numbered_and_none_is_lost() -> None:
     assert stack.select(["DAPI (1)", "er"]).data.ravel().tolist() == [2, 1]
     with pytest.raises(KeyError, match=r"no single channel 'DAPI'; there are DAPI \(0\), ER, DAPI \(1\)"):
         stack.channel_index("DAPI")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        (painted_name("DNA", "predicted", "neurons-phase"), ("DNA", "neurons-phase")),
+        (painted_name("DNA SD", model="m 1.0.0"), ("DNA SD", "m 1.0.0")),
+        ("Mito (preview, a (copy)) [1]", ("Mito", "a (copy)")),
+        (painted_name("DNA", "predicted"), ("DNA (predicted)", "")),
+        ("Brightfield (phase)", ("Brightfield (phase)", "")),
+    ],
+)
+def test_a_painted_stain_is_told_from_its_model(name: str, parts: tuple[str, str]) -> None:
+    assert split_painted(name) == parts
+
+
+def test_the_words_of_a_model_say_nothing_of_the_stain() -> None:
+    name = painted_name("DNA", model="mito-phase")
+    assert (Synonyms().stain_of(name), parse_name(name).kind, light_of(name)) == ("DNA", "dna", "fluorescence")

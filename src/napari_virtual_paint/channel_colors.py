@@ -97,5 +97,5 @@ def looks_together(names: Sequence[str]) -> list[Look]:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name, lower case: ``"Mito_Tracker (pred)"`` -> ``["mito", "tracker", "pred"]``."""
-    return "".join(char if char.isalnum() else " " for char in name.casefold()).split()
+    """Return the words of a name without its model, lower case: ``"Mito_Tracker (pred)"`` -> ``["mito", "tracker", "pred"]``."""
+    return "".join(char if char.isalnum() else " " for char in stain_names.split_painted(name)[0].casefold()).split()

@@ -34,6 +34,7 @@ _BESIDE = frozenset(
 """Words that stand beside a stain's and don't change which it is: dyes' colors, and whether it is painted."""
 _NUMBER = re.compile(r"\d+[a-z]?|(?:c|ch|w|af|cf|channel|alexa|ex|em)\d+|\d+nm")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_PAINTED = re.compile(r"(?P<stain>.*\S) \((?:predicted|preview), (?P<model>.+)\)(?: \[\d+\])?")  # `painted_name`, and napari's counter
 _LARGEST = 2**20  # bytes of a file of names
 
 
@@ -61,7 +62,7 @@ class Synonyms:
 
         ``Hoechst 33342``, ``MitoTracker Deep Red`` and ``WGA-AF555`` mean DNA, Mito and AGP; ``nuclear envelope`` means none of them.
         """
-        words = words_of(name)
+        words = words_of(split_painted(name)[0])
         bare = [word for word in words if not _is_beside(word)]
         for key in (" ".join(words), " ".join(bare)):
             if key in self._names:
@@ -83,6 +84,21 @@ def words_of(name: str) -> list[str]:
 def stains_named(words: Iterable[str]) -> frozenset[str]:
     """Return the stains of the table that some of the words mean."""
     return frozenset(stain for word in words if (stain := _stain_of_word(word)) is not None)
+
+
+def painted_name(stain: str, word: str = "predicted", model: str = "") -> str:
+    """Return the name of a painted stain, as ``DNA (predicted)``, or ``DNA (predicted, MODEL)`` where several models made it."""
+    inside = ", ".join(part for part in (word, model) if part)
+    return f"{stain} ({inside})" if inside else stain
+
+
+def split_painted(name: str) -> tuple[str, str]:
+    """Return stain and model of a name like ``DNA (predicted, MODEL)``; the name itself and "" where it names no model.
+
+    The words of a model's name say nothing of what is shown: ``DNA (predicted, neurons-phase)`` is no phase contrast.
+    """
+    found = _PAINTED.fullmatch(name.strip())
+    return (name, "") if found is None else (found["stain"], found["model"])
 
 
 def numbered(names: Sequence[str]) -> tuple[str, ...]:

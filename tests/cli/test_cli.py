@@ -476,7 +476,7 @@ def test_predict_with_turns_writes_the_sd_beside(package: Path, field: Path, tmp
 def test_predict_with_several_models(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.ome.tif"
     assert run("predict", field, "-m", package, "-m", package, "-o", output) == 2
-    assert "DNA is made by tiny twice; merge them (--ensemble)" in capfd.readouterr().err
+    assert "DNA is made by tiny twice; choose the model once, or combine equal stains (ensemble)" in capfd.readouterr().err
     assert run("predict", field, "-m", f"{package}:er", "-m", f"{package}:DNA", "-o", output, "--json") == 0
     report = json.loads(capfd.readouterr().out)
     assert report["channels"] == ["ER", "DNA"]

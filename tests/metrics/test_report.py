@@ -20,6 +20,9 @@ def stack(channels: tuple[str, ...] | None = None, shape: tuple[int, ...] = (1, 
     return Stack(np.random.default_rng(seed).normal(size=shape), channels)
 
 
+BY_A, BY_B = "(predicted, model-a)", "(predicted, phase-model)"
+
+
 @pytest.mark.parametrize(
     ("left", "right", "pairs", "notes"),
     [
@@ -37,15 +40,18 @@ def stack(channels: tuple[str, ...] | None = None, shape: tuple[int, ...] = (1, 
         (("DNA", "ER"), ("DAPI", "Mito"), [("DNA", 0, 0)], 2),
         (("AGP", "ER"), ("Phalloidin", "WGA"), None, "several of them fit one"),
         (("DAPI", "DAPI"), ("DAPI", "ER"), None, "give each channel a name of its own"),
+        ((f"DNA {BY_A}", "ER", f"DNA {BY_B}"), ("DNA", "ER"), [(f"DNA {BY_A}", 0, 0), ("ER", 1, 1), (f"DNA {BY_B}", 2, 0)], 0),
+        ((f"DNA {BY_A}", f"DNA {BY_B}"), ("DAPI",), [(f"DNA {BY_A}", 0, 0), (f"DNA {BY_B}", 1, 0)], 2),
     ],
     ids=str,
 )
 def test_channels_are_paired_by_name_else_by_order(left: Any, right: Any, pairs: Any, notes: Any) -> None:
+    one, other = (stack(names, (1, len(names) if names else 2, 1, 20, 24)) for names in (left, right))
     if pairs is None:
         with pytest.raises(InputError, match=notes):
-            pair_channels(stack(left), stack(right))
+            pair_channels(one, other)
         return
-    pairing = pair_channels(stack(left), stack(right))
+    pairing = pair_channels(one, other)
     assert list(pairing.pairs) == pairs
     assert len(pairing.notes) == notes
 

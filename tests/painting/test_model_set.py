@@ -274,9 +274,30 @@ def test_an_ensemble_is_the_mean_on_the_first_models_scale(unet, other):
     assert twin.report.passes == 8
 
 
-def test_a_stain_made_twice_is_an_error_that_tells_what_to_do(unet, other):
-    with pytest.raises(InputError, match=r"stain1 is made by test-unet and by other; merge them \(--ensemble\), or pick"):
-        ModelSet((Member(unet), Member(replace_info(other, stains=("stain1", "more")))))
+def test_equal_stains_of_two_models_are_painted_apart(unet, other):
+    many = ModelSet((Member(unet), Member(other)))
+    named = ("stain0", "stain1 (predicted, test-unet)", "Stain1 (predicted, other)", "more")
+    assert (many.stains, many.apart, many.makers()) == (named, ("stain1",), (1, 1, 1, 1))
+    assert [(each.stain, each.model) for each in many.painted] == [
+        *(("stain0", "test-unet"), ("stain1", "test-unet"), ("Stain1", "other"), ("more", "other"))
+    ]
+    stack = image((2, 3, 1, 40, 50))
+    found = painted(many, stack, tta="flips")
+    truth = [painted(each, stack, tta="flips") for each in (unet, other)]
+    np.testing.assert_allclose(found.stack.data, np.concatenate([each.stack.data for each in truth], axis=1), atol=1e-6)
+    np.testing.assert_allclose(found.uncertainty.data, np.concatenate([each.uncertainty.data for each in truth], axis=1), atol=1e-6)
+    assert found.stack.channels == named
+    assert found.uncertainty.channels == ("stain0 SD", "stain1 SD (predicted, test-unet)", "Stain1 SD (predicted, other)", "more SD")
+    assert found.report.uncertainty[named[2]] == pytest.approx(truth[1].report.uncertainty["Stain1"], rel=1e-4)
+    assert [each["stains"] for each in found.stack.provenance["members"]] == [list(named[:2]), list(named[2:])]
+
+
+def test_two_versions_of_a_model_are_told_apart_by_them(unet):
+    newer = ModelSet((Member(unet), Member(replace_info(unet, version="2.0.0"))))
+    assert newer.stains[::2] == ("stain0 (predicted, test-unet 1.2.3)", "stain0 (predicted, test-unet 2.0.0)")
+
+
+def test_a_stain_made_twice_is_an_error_that_says_what_to_do(unet, other):
     with pytest.raises(InputError, match="makes no Mito; it makes stain0, stain1"):
         ModelSet((Member(unet, ("Mito",)),))
     with pytest.raises(InputError, match="named twice"):

@@ -31,3 +31,11 @@ def test_a_container_without_an_account_names_the_login_or_nobody(monkeypatch: p
     assert full_name() == ""
     monkeypatch.setenv("USER", "ada")
     assert full_name() == "ada"
+    monkeypatch.setenv("USER", "root")
+    assert full_name() == ""
+
+
+@pytest.mark.parametrize(("gecos", "name"), [("root", ""), ("", ""), ("Ada Lovelace", "Ada Lovelace")])
+def test_the_systems_account_is_no_author(monkeypatch: pytest.MonkeyPatch, gecos: str, name: str) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_gecos=gecos, pw_name="root"))
+    assert full_name() == name

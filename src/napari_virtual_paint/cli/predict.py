@@ -56,9 +56,10 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         action="append",
         metavar="MODEL[:STAIN,STAIN]",
-        help=f"{MODEL}, and which of its stains (default: all); give it again for further models, whose stains go into the same output",
+        help=f"{MODEL}, and which of its stains (default: all); give it again for further models, whose stains go into the same output; "
+        "equal stains are named for their models",
     )
-    parser.add_argument("--ensemble", action="store_true", help="merge the stains that several of the models make")
+    parser.add_argument("--ensemble", action="store_true", help="merge the stains that several of the models make into one")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUTPUT", help="file to write: .ome.tif or .ome.zarr")
     add_channels(
         parser,
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
     if args.ensemble and max(many.makers()) == 1:
         print_note("the models have no stain in common, so there is nothing to merge.")
+    if many.apart:
+        print_note(f"several of the models make {', '.join(many.apart)}; the channels are named for them (--ensemble merges them).")
     settings = paint_settings(args)
     uncertainty_output = uncertainty_path(output) if has_uncertainty(many, settings) else None
     if uncertainty_output is not None:

@@ -22,6 +22,7 @@ from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at, needed_levels
 from napari_virtual_paint.evaluation.wells import ControlSelection
+from napari_virtual_paint.runtime.contention import slowdown
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.outputs import check_outputs
 from napari_virtual_paint.runtime.processes import cores, spawn_single_threaded
@@ -129,7 +130,7 @@ def evaluate(
         store, former = store.tidy()
         if former:
             yield EvaluationProgress(0, 0, "the report's fields were stored by an earlier version; they are evaluated again")
-        pace = ProgressScale(estimate(len(prepared.keys), prepared.field_bytes, chosen, request.settings.workers, known))
+        pace = ProgressScale(estimate(len(prepared.keys), prepared.field_bytes, chosen, request.settings.workers, known), slowdown())
         report = yield from _run(prepared, request, chosen, known, store, pace)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:

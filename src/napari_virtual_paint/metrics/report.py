@@ -18,7 +18,7 @@ from napari_virtual_paint.metrics.ssim import WINDOW
 from napari_virtual_paint.models.channel_names import find_names, parse_name
 from napari_virtual_paint.runtime.scratch import release
 from napari_virtual_paint.stack import Array, Stack
-from napari_virtual_paint.stain_names import Synonyms
+from napari_virtual_paint.stain_names import Synonyms, split_painted
 
 IN_MEMORY = 512 * 2**20
 """Bytes of both images of a channel up to which they are read once and kept; larger ones are read twice, block by block."""
@@ -151,7 +151,7 @@ def pair_channels(prediction: Stack, truth: Stack, synonyms: Synonyms | None = N
     """
     labels, others = prediction.channel_labels, truth.channel_labels
     if prediction.channels is not None and truth.channels is not None:
-        places = find_names(labels, others, synonyms)
+        places = _places(labels, others, synonyms)
         pairs = tuple((labels[i], i, place) for i, place in enumerate(places) if place is not None)
         if pairs:
             return Pairing(pairs, tuple(_pairing_notes(prediction, truth, pairs)))
@@ -170,6 +170,17 @@ def pair_channels(prediction: Stack, truth: Stack, synonyms: Synonyms | None = N
     return Pairing(tuple((name, i, i) for i, name in enumerate(names)), notes)
 
 
+def _places(labels: Sequence[str], others: Sequence[str], synonyms: Synonyms | None) -> list[int | None]:
+    """Return the partner of each channel by name; those of each model (`stain_names.split_painted`) find theirs on their own."""
+    models = [split_painted(label)[1] for label in labels]
+    places: list[int | None] = [None] * len(labels)
+    for model in dict.fromkeys(models):
+        own = [index for index, each in enumerate(models) if each == model]
+        for index, place in zip(own, find_names([labels[index] for index in own], others, synonyms), strict=True):
+            places[index] = place
+    return places
+
+
 def _pairing_notes(prediction: Stack, truth: Stack, pairs: Sequence[tuple[str, int, int]]) -> Iterator[str]:
     """Return what a reader should know of channels paired by name."""
     labels, others = prediction.channel_labels, truth.channel_labels
@@ -177,7 +188,7 @@ def _pairing_notes(prediction: Stack, truth: Stack, pairs: Sequence[tuple[str, i
     if twice:
         yield f"Several channels are called {twice[0]}; they are paired by their order."
     for name, _, place in pairs:
-        if name.strip().casefold() != others[place].strip().casefold():
+        if split_painted(name)[0].strip().casefold() != split_painted(others[place])[0].strip().casefold():
             yield f"{name} is scored against {others[place]}, another name of the same stain."
     here, there = ({pair[side] for pair in pairs} for side in (1, 2))
     alone = [labels[i] for i in range(len(labels)) if i not in here] + [others[j] for j in range(len(others)) if j not in there]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from napari_virtual_paint import stain_names
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.stain_names import Synonyms, default_synonyms, numbered
+from napari_virtual_paint.stain_names import Synonyms, default_synonyms, numbered, split_painted
 
 KINDS: dict[str, tuple[str, ...]] = {
     "brightfield": (
@@ -75,7 +75,7 @@ def parse_name(name: str, synonyms: Synonyms | None = None) -> ParsedName:
 
 def _parse(name: str) -> ParsedName:
     """Parse a name without the names of stains."""
-    text = name.casefold().strip()
+    text = split_painted(name)[0].casefold().strip()
     offset = plane = None
     text = REPEATED.sub("", text.replace("_", " "))
     if (counted := PLANE.search(text)) is not None:
@@ -101,6 +101,7 @@ def light_of(name: str) -> str | None:
     Unlike `parse_name` it also finds the word among others, as in ``site3_w2Phase`` or ``well A1 DAPI``. Transmitted light wins: a name
     with both words is taken for the image to paint from.
     """
+    name = split_painted(name)[0]
     kind = parse_name(name, Synonyms()).kind
     if kind in UNSTAINED:
         return kind

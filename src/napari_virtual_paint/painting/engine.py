@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.blocks import WHOLE, Block, Limits, block_side, blocks_of, limits_of
+from napari_virtual_paint.painting.cancellation import waited
 from napari_virtual_paint.painting.estimation import check_fits, shares
 from napari_virtual_paint.painting.field_painter import SHRUNK, FieldPainter, FieldUpdate, Raws
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
@@ -99,7 +101,9 @@ def paint(
         yield PaintUpdate(0.0, 1.0, message="Waiting for another painting to end.")
     try:
         limits = limits_of(memory, chosen.free_memory, chosen.kind, steady=settings.steady)
-        return (yield from _Engine(models, stack, settings, found, chosen.kind, scratch, series, limits).run(out, view))
+        make = partial(_Engine, models, stack, settings, found, chosen.kind, scratch, series, limits)
+        engine = yield from waited(make, PaintUpdate(0.0, 1.0))  # it loads the networks
+        return (yield from engine.run(out, view))
     finally:
         lock.release()
 
@@ -333,7 +337,7 @@ class _Engine:
         """Return the SDs as a stack; None without."""
         if spread is None:
             return None
-        names = tuple(f"{self.models.stains[row]} SD" for row in self.spread_of)
+        names = tuple(self.models.painted[row].sd_name for row in self.spread_of)
         return self._stack(spread, names, report, shows=f"sample SD over {report.passes} passes")
 
 

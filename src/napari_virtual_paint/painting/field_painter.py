@@ -17,6 +17,7 @@ from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.blocks import Block, BlockNeeds, must_be_whole, part_bytes
+from napari_virtual_paint.painting.cancellation import waited
 from napari_virtual_paint.painting.model_set import Member
 from napari_virtual_paint.painting.network_input import Finished, transform_point, transformed, transformed_back
 from napari_virtual_paint.painting.predictor import Predictor
@@ -261,7 +262,7 @@ class FieldPainter:
         elif raw is None:
             found = yield from self._streamed(place, labels)
         else:
-            found = fit(raw, self.info.preprocessing, labels)
+            found = yield from waited(partial(fit, raw, self.info.preprocessing, labels), FieldUpdate(0.0))
         where = f": {self.stack.source}." if self.stack.source else "."
         self.notes += [problem.rstrip(".") + where for problem in found.problems]
         self._fitted[key] = found

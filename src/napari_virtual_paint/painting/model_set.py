@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Match, Model, match
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.stain_names import Synonyms
+from napari_virtual_paint.stain_names import Synonyms, painted_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +39,27 @@ class Member:
         return tuple(folded.index(key) for key in wanted)
 
 
+@dataclass(frozen=True)
+class PaintedStain:
+    """A stain that a set of models makes."""
+
+    stain: str  # its name in the model
+    members: tuple[int, ...]  # positions of the members that make it
+    model: str  # ids of these models, joined by ``+``
+    version: str  # versions of these models, joined by ``+``
+    apart: bool = False  # whether other models of the set make the same stain, so that the model is part of its name
+
+    @property
+    def name(self) -> str:
+        """Name of its channel: ``DNA``, or ``DNA (predicted, MODEL)``."""
+        return painted_name(self.stain, model=self.model) if self.apart else self.stain
+
+    @property
+    def sd_name(self) -> str:
+        """Name of its SD's channel: ``DNA SD``, or ``DNA SD (predicted, MODEL)``."""
+        return replace(self, stain=f"{self.stain} SD").name
+
+
 @dataclass(frozen=True, eq=False)
 class ModelSet:
     """Models that paint one image together.
@@ -46,43 +67,60 @@ class ModelSet:
     Raises
     ------
     InputError
-        If there is no member, a model does not make a wanted stain, or two make the same one and this is no ensemble.
+        If there is no member, a model does not make a wanted stain, or one model makes a stain twice and this is no ensemble.
     """
 
     members: tuple[Member, ...]  # the models; each finds its own channels in the image and has its own normalisation
-    ensemble: bool = False  # whether a stain that several of them make is merged. Without it such a stain is an error.
+    ensemble: bool = False  # whether a stain that several of them make is merged. Without it, each model's is a stain of its own.
+    painted: tuple[PaintedStain, ...] = field(init=False, default=())  # the stains, those of the first member first
 
     def __post_init__(self) -> None:
         if not self.members:
             raise InputError("No model is chosen; choose one or more.")
-        makers: dict[str, tuple[int, str]] = {}
-        for position, member in enumerate(self.members):
-            info = member.model.info
-            for stain in (info.stains[pick] for pick in member.picks):
-                first, other = makers.setdefault(stain.casefold(), (position, info.id))
-                if first != position and not self.ensemble:
-                    twice = f"{stain} is made by {other} and by {info.id}" if other != info.id else f"{stain} is made by {other} twice"
-                    raise InputError(f"{twice}; merge them (--ensemble), or pick the stains of each (as in -m {other}:{stain}).")
+        made = [(member.model.info.stains[pick], at) for at, member in enumerate(self.members) for pick in member.picks]
+        makers: dict[str, list[int]] = {}
+        for stain, at in made:
+            makers.setdefault(stain.casefold(), []).append(at)
+        found: list[PaintedStain] = []
+        for stain, at in made:
+            key = stain.casefold()
+            if not self.ensemble and len(makers[key]) > 1:
+                found.append(PaintedStain(stain, (at,), self._label(at), self.members[at].model.info.version, apart=True))
+            elif makers[key][0] == at:
+                infos = [self.members[each].model.info for each in makers[key]]
+                versions = {info.id: info.version for info in infos}
+                found.append(PaintedStain(stain, tuple(makers[key]), " + ".join(versions), " + ".join(versions.values())))
+        names = [each.name.casefold() for each in found]
+        for each, name in zip(found, names, strict=True):
+            if names.count(name) > 1:
+                raise InputError(f"{each.stain} is made by {each.model} twice; choose the model once, or combine equal stains (ensemble).")
+        object.__setattr__(self, "painted", tuple(found))
+
+    def _label(self, position: int) -> str:
+        """Return a member's id, with its version where another member has the same id and another version."""
+        own = self.members[position].model.info
+        versions = {member.model.info.version for member in self.members if member.model.info.id == own.id}
+        return f"{own.id} {own.version}" if len(versions) > 1 else own.id
 
     @property
     def stains(self) -> tuple[str, ...]:
-        """Names of the stains, those of the first member first."""
-        found: dict[str, str] = {}
-        for member in self.members:
-            for pick in member.picks:
-                name = member.model.info.stains[pick]
-                found.setdefault(name.casefold(), name)
-        return tuple(found.values())
+        """Names of the stains' channels."""
+        return tuple(each.name for each in self.painted)
 
     def rows(self, member: Member) -> tuple[int, ...]:
         """Return the positions among `stains` of what a member makes, in the order of its picks."""
-        keys = [stain.casefold() for stain in self.stains]
-        return tuple(keys.index(member.model.info.stains[pick].casefold()) for pick in member.picks)
+        at = self.members.index(member)
+        keys = {each.stain.casefold(): row for row, each in enumerate(self.painted) if at in each.members}
+        return tuple(keys[member.model.info.stains[pick].casefold()] for pick in member.picks)
 
     def makers(self) -> tuple[int, ...]:
         """Return how many members make each stain."""
-        rows = [row for member in self.members for row in self.rows(member)]
-        return tuple(rows.count(index) for index in range(len(self.stains)))
+        return tuple(len(each.members) for each in self.painted)
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """Stains that several of the models make, each on its own."""
+        return tuple({each.stain.casefold(): each.stain for each in reversed(self.painted) if each.apart}.values())[::-1]
 
     @property
     def id(self) -> str:

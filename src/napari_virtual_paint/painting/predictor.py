@@ -19,6 +19,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.sizes import multiples, valid_sides
 from napari_virtual_paint.networks.staged import StagedNetwork
+from napari_virtual_paint.painting.cancellation import cancellable
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
 from napari_virtual_paint.painting.exact.global_norm import TILE, paint_stages
@@ -97,6 +98,10 @@ class Predictor:
 
     def paint(self, field: NetworkInput, center: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint a field, or slide the network's window of planes over it and average; boxes are in pixels of the padded field."""
+        yield from cancellable(self._windows(field, center), self.network, self.kind, (0.0, None, None))
+
+    def _windows(self, field: NetworkInput, center: tuple[float, float] | None) -> Iterator[Finished]:
+        """Paint a field, or each window of its planes."""
         depth = self.window()
         if depth is None or field.pixels.shape[1] == depth:
             yield from self._field(field, center)

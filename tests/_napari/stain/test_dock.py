@@ -497,6 +497,8 @@ def test_the_card_says_what_the_model_is_not_for(dock):
         (("DNA", "ER"), ["DNA", "ER"]),
         (("Brightfield",), ["Brightfield"]),
         (("Phase", "Phase 1"), ["Phase", "Phase 1"]),
+        (("z0", "z1"), ["plane 0", "plane 1"]),
+        (("Phase z0", "Phase z12"), ["plane 0", "plane 12"]),
     ],
 )
 def test_labels_leave_out_what_is_common(names, short):

@@ -92,7 +92,7 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     assert "Several of the models make DNA, Membrane." in more.combine.toolTip()
     assert dock.panel.button_paint.isEnabled()
     more.combine.click()
-    assert "combine them, or take one of the models away" in dock.panel.check.text()
+    assert "DNA is made by small-3d twice; choose the model once, or combine equal stains" in dock.panel.check.text()
     assert not dock.panel.button_paint.isEnabled()
     more.combine.click()
     assert f"-m small-3d -m {open_model('small-3d').info.source} -o" in dock.copy_command()

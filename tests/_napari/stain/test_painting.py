@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -348,9 +350,9 @@ def test_the_chosen_models_stains_are_saved_and_those_of_all_where_it_has_none(d
         dock.choose(model=model)
         dock.paint()
         finish(qtbot, dock)
-    mine = stain_layers(dock.viewer, CHANNELS, "other")
+    mine = stain_layers(dock.viewer, CHANNELS, {"other"})
     assert [our_metadata(layer)["model"] for layer in mine] == ["other"] * 5
-    every = stain_layers(dock.viewer, CHANNELS, "another")
+    every = stain_layers(dock.viewer, CHANNELS, {"another"})
     assert len(every) == 10
     stack = stack_to_save(every)
     assert stack.channels == tuple(layer.name for layer in every)
@@ -358,4 +360,88 @@ def test_the_chosen_models_stains_are_saved_and_those_of_all_where_it_has_none(d
     assert stack.provenance["model"] == "small + other"
     assert [each["model"] for each in stack.provenance["members"]] == ["small", "other"]
     assert stack.provenance["members"][1]["stains"] == [f"{stain} (predicted, other)" for stain in STAINS]
-    assert stain_layers(dock.viewer, CHANNELS[:2], "other") == []
+    assert stain_layers(dock.viewer, CHANNELS[:2], {"other"}) == []
+
+
+def apart_of(viewer: Any, role: str = "stain") -> dict[tuple[str, str], Any]:
+    """Return the layers by model and stain."""
+    return {(our_metadata(layer)["model"], our_metadata(layer)["channel"]): layer for layer in stains_of(viewer, role)}
+
+
+def test_two_models_of_equal_stains_paint_layers_of_their_own(two_models: None, dock: StainDock, qtbot: Any) -> None:
+    viewer = dock.viewer
+    dock.choose(model="small", more=("other",), ensemble=False, tta="flips")
+    assert dock.panel.button_paint.isEnabled(), dock.panel.check.text()
+    assert "--ensemble" not in dock.copy_command()
+    stack = Stack(np.stack(planes())[None, :, None], CHANNELS)
+    settings = painting.PaintSettings(tta="flips")
+    truth = {model: painting.run_to_end(painting.paint(open_model(model), stack, settings)) for model in ("small", "other")}
+    dock.paint()
+    finish(qtbot, dock)
+    made = apart_of(viewer)
+    assert list(made) == [(model, stain) for model in truth for stain in STAINS]
+    for (model, stain), layer in made.items():
+        np.testing.assert_allclose(layer.data, truth[model].stack.data[0, STAINS.index(stain), 0], atol=1e-5)
+        assert (layer.name, layer.visible) == (f"{stain} (predicted, {model})", model == "small")
+        noted = our_metadata(layer)
+        assert (noted["provenance"]["model"], noted["version"]) == (model, "0.1.0")
+        assert noted["uncertainty"] == pytest.approx(truth[model].report.uncertainty[stain], rel=1e-3)
+    spreads = apart_of(viewer, "uncertainty")
+    assert {(key, layer.name) for key, layer in spreads.items()} == {
+        ((model, f"{stain} SD"), f"{stain} SD ({model})") for model in truth for stain in STAINS
+    }
+    np.testing.assert_allclose(spreads["other", "ER SD"].data, truth["other"].uncertainty.data[0, 1, 0], atol=1e-5)
+    # The combined stains are those of a third maker; the others stay, and are hidden.
+    dock.choose(ensemble=True, tta="none")
+    dock.paint()
+    finish(qtbot, dock)
+    assert set(apart_of(viewer)) == {*made, *(("small + other", stain) for stain in STAINS)}
+    assert [layer.name for layer in stains_of(viewer) if layer.visible] == [f"{stain} (predicted, small + other)" for stain in STAINS]
+    # One of the two again replaces its own layers alone, with its SDs.
+    dock.choose(model="other", more=())
+    dock.paint()
+    finish(qtbot, dock)
+    again = apart_of(viewer)
+    assert [again[key] is layer for key, layer in made.items()] == [True] * len(made)
+    assert all(layer.visible == (model == "other") for (model, _), layer in again.items())
+    qtbot.waitUntil(lambda: {model for model, _ in apart_of(viewer, "uncertainty")} == {"small", "small + other"}, timeout=PATIENCE)
+    saved = stack_to_save(stain_layers(viewer, CHANNELS, {"small", "other"}))
+    assert saved.channels == tuple(f"{stain} (predicted, {model})" for model in truth for stain in STAINS)
+    members = saved.provenance["members"]
+    assert [(each["model"], each["stains"]) for each in members] == [
+        (model, [f"{stain} (predicted, {model})" for stain in STAINS]) for model in truth
+    ]
+
+
+def test_a_preview_of_two_models_shows_the_first_ones_stains(two_models: None, dock: StainDock, qtbot: Any) -> None:
+    dock.choose(model="small", more=("other",), ensemble=False)
+    dock.preview()
+    finish(qtbot, dock)
+    made = apart_of(dock.viewer, "preview")
+    assert {layer.name: layer.visible for layer in made.values()} == {
+        f"{stain} (preview, {model})": model == "small" for model in ("small", "other") for stain in STAINS
+    }
+
+
+def test_one_model_twice_can_only_be_combined(two_models: None, dock: StainDock) -> None:
+    dock.choose(model="small", more=("small",), ensemble=False)
+    assert "DNA is made by small twice; choose the model once, or combine equal stains" in dock.panel.check.text()
+    assert not dock.panel.button_paint.isEnabled()
+
+
+def test_stains_that_nothing_shows_are_freed_at_once(dock: StainDock, qtbot: Any, held: threading.Event) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        gone = []
+        for press in (dock.preview, dock.paint, dock.paint, dock.paint):
+            press()
+            qtbot.waitUntil(lambda: dock.painting.canvas is not None and dock.painting.canvas.painted, timeout=PATIENCE)
+            gone += [weakref.ref(dock.painting.canvas), weakref.ref(dock.painting.canvas.array)]
+            dock.cancel()
+            finish(qtbot, dock)
+            qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
+            qtbot.wait(50)
+        assert [each() is None for each in gone] == [True] * 7 + [False], "the last stains are in the layers"
+    finally:
+        gc.enable()

@@ -25,6 +25,15 @@ def test_the_pace_takes_the_place_of_the_estimate() -> None:
     assert scale.left(40.0, began + 10) == pytest.approx(60 * (10 + 10) / (40 + 10))
 
 
+def test_a_busy_machine_takes_longer_from_the_first_second() -> None:
+    scale = ProgressScale({"fields": 80.0, "findings": 20.0}, slowdown=6.0)
+    began = scale._began
+    assert scale.left(0.0, began) == pytest.approx(600)
+    run_to_end(scale.follow(steps(0, 5), "fields"))  # 40 s of work, at the pace that was expected, then as on an idle machine
+    assert scale.left(40.0, began + 240) == pytest.approx(360)
+    assert scale.left(40.0, began + 40) == pytest.approx(60 * (40 + 10 * 6) / (40 + 10))
+
+
 def test_fields_of_an_earlier_run_do_not_count_as_pace() -> None:
     scale = ProgressScale({"fields": 80.0, "findings": 20.0})
     run_to_end(scale.follow(steps(5, 5), "fields"))

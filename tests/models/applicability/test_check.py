@@ -17,7 +17,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Model, ModelInfo, check_model, open_model
 from napari_virtual_paint.models.applicability.check import check_domain, summarize
-from napari_virtual_paint.models.applicability.reasons import reasons
+from napari_virtual_paint.models.applicability.reasons import detail_words, reasons
 from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.package.copying import add_domain
 from napari_virtual_paint.models.package.domain import Domain
@@ -94,6 +94,14 @@ def test_more_blur_is_further_out(model: Model) -> None:
     distances = [verdict.distance for verdict in found if verdict is not None]
     assert distances == sorted(distances)
     assert distances[-1] > 2
+
+
+@pytest.mark.parametrize(("size", "words"), [(None, "finer than 4 px"), (0.65, "finer than 2.6 um")])
+def test_fine_detail_is_said_as_a_length(model: Model, size: float | None, words: str) -> None:
+    """Half octaves end at half a cycle a pixel, so the last one and the one before are detail of less than four pixels."""
+    rows = np.tile(model.domain.parts["detail"].mean, (3, 1))
+    rows[:, -2:] -= 1.0
+    assert f"power in detail {words}" in detail_words(model.domain, rows, PixelSize(None, size, size))
 
 
 def test_few_cells_are_named(model: Model) -> None:

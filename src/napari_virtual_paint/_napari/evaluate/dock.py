@@ -31,6 +31,7 @@ from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
+from napari_virtual_paint.runtime.contention import slowdown
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import rough_duration
@@ -255,7 +256,7 @@ def _evaluate(choice: EvaluateState, images: LayerImages | None, seconds: float 
         from napari_virtual_paint.evaluation.run.pace import estimate
 
         yield Progress(message="Starting")
-        seconds = sum(estimate(1, images.nbytes, choice.levels, choice.workers).values())
+        seconds = slowdown() * sum(estimate(1, images.nbytes, choice.levels, choice.workers).values())
         choice = yield from relay(write_images(images, choice), lambda step: replace(step, seconds_left=seconds))
     yield from cli_process.run(arguments(choice), TITLE, Progress(message="Starting", seconds_left=seconds))
     return read_head(Path(choice.output).expanduser())

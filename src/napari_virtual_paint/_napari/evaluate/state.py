@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from napari_virtual_paint.choices import LEVELS, Segmenter
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
+from napari_virtual_paint.runtime.contention import slowdown
 from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import counted
@@ -128,7 +129,9 @@ def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSu
         values += [f"{name}={value}" for value in different] if len(different) <= FEW else []
     controls = {"controls": counted(len(context.negative), "well"), "positive": counted(len(context.positive), "well")}
     found = {role: str(context.role(role) or "none") for role in COLUMNS} | controls
-    seconds = sum(estimate(len(prepared.keys), prepared.field_bytes, choice.levels, choice.workers).values()) if choice.levels else None
+    seconds = None
+    if choice.levels:
+        seconds = slowdown() * sum(estimate(len(prepared.keys), prepared.field_bytes, choice.levels, choice.workers).values())
     return InputSummary(_summary_text(context), tuple(map(str, context.wells.columns)), tuple(values), found, seconds)
 
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
 
 from napari_virtual_paint._napari.shared.widgets import combo, words
+from napari_virtual_paint.models.channel_names import parse_name
 
 LONGEST = 20  # letters of an input's name that are shown in full
 
@@ -92,4 +93,10 @@ def without_common_start(names: Sequence[str]) -> list[str]:
     common = 0
     while len(names) > 1 and all(len(row) > common + 1 for row in words) and len({row[common] for row in words}) == 1:
         common += 1
-    return [" ".join(row[common:]) for row in words]
+    return [_in_words(" ".join(row[common:])) for row in words]
+
+
+def _in_words(name: str) -> str:
+    """Return ``plane 0`` for a name that is a number of a z-plane alone, like ``z0``; other names as they are."""
+    found = parse_name(name)
+    return f"plane {found.plane}" if found.plane is not None and not found.kind else name

@@ -125,9 +125,10 @@ class Job(QObject):  # type: ignore[misc]
 
     def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Start the worker."""
+        once = [make]  # superqt keeps the function, and with it whatever `make` refers to
 
         def drive() -> Generator[Any, None, _Outcome]:
-            return (yield from self._drive(make))
+            return (yield from self._drive(once.pop()))
 
         drive.__qualname__ = self.title  # napari names it when the viewer is closed mid-run
         LIVE.add(self)

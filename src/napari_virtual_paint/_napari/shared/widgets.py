@@ -20,12 +20,16 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
 LINES = 4  # lines that a list shows before it scrolls
+MARGIN = 4  # pixels that a box leaves beside its text
 NARROW = 290  # pixels that a dock is wide, at least
 BODY = 120  # pixels of a dock's body that stay in view above its footer, at least
 
@@ -40,9 +44,33 @@ def legible(color: QColor, palette: QPalette) -> QColor:
     return color.darker(165) if palette.color(QPalette.ColorRole.Window).lightness() > 128 else color
 
 
+class ElidedBox(QComboBox):  # type: ignore[misc]
+    """A box of choices that ends a text that is too long for it with an ellipsis; Qt cuts it within a letter."""
+
+    def shown_text(self) -> str:
+        """Return the text as it is shown."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        return self._fit(option)
+
+    def paintEvent(self, event: Any) -> None:  # noqa: N802
+        """Draw the box with as much of the text as fits."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self._fit(option)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+    def _fit(self, option: QStyleOptionComboBox) -> str:
+        part = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, self).width() - MARGIN
+        return str(self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, room))
+
+
 def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:
     """Return a box of choices (data, text), at least so many letters wide."""
-    box = QComboBox()
+    box = ElidedBox()
     box.setToolTip(tip)
     for data, text in items:
         box.addItem(text, data)

@@ -207,7 +207,7 @@ class StainDock(QWidget):  # type: ignore[misc]
     def _stain_layers(self) -> list[Any]:
         """Return the stains of the chosen image."""
         models = self.selected.models
-        return saving.stain_layers(self.viewer, self.value().layers, "" if models is None else models.id)
+        return saving.stain_layers(self.viewer, self.value().layers, () if models is None else {each.model for each in models.painted})
 
     def copy_command(self) -> str:
         """Copy the command line that does the same to the clipboard, and return it."""

@@ -37,7 +37,7 @@ WIDEST_LIST = 520  # most pixels of the list of models, which is wider than its 
 SMALLEST_TILE = 16  # pixels per side; a smaller number means ``auto``
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
-    "how far they differ becomes an SD layer"
+    "how far they differ becomes an SD layer. Unticked: each model's stains become layers of their own, with its name"
 )
 
 

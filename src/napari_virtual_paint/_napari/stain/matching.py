@@ -232,7 +232,7 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
     channels
         Positions of the channels that it gets; None matches by name. The others find theirs by name, or by an earlier answer.
     ensemble
-        Whether shared stains are combined.
+        Whether shared stains are combined; else each model's become layers of their own.
     """
     shared = shared_stains(models)
     if not models or fit.source is None:
@@ -241,10 +241,8 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
     rest = tuple(Member(model, channels=recall(model.info.id, labels)) for model in models[1:])
     try:
         combined = ModelSet((Member(models[0], channels=channels), *rest), ensemble=ensemble)
-    except VirtualPaintError:
-        return SelectedModels(
-            problem=f"Several of the models make {_list(shared)}; combine them, or take one of the models away.", shared=shared
-        )
+    except VirtualPaintError as error:
+        return SelectedModels(problem=str(error), shared=shared)
     if fit.match is None:
         return SelectedModels(shared=shared)
     try:

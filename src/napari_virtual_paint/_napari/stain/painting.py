@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,10 +37,11 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting import domain_check
-from napari_virtual_paint.painting.model_set import ModelSet
+from napari_virtual_paint.painting.model_set import ModelSet, PaintedStain
 from napari_virtual_paint.painting.network_input import output_shape
 from napari_virtual_paint.runtime.text import elapsed
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import painted_name
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting import Painting, PaintReport
@@ -90,8 +91,17 @@ class PaintRequest:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Our metadata of stain layers, beside channel and provenance."""
-        return {"model": self.models.id, "version": self.models.version, "inputs": list(self.source.layers)}
+        """Our metadata of all stain layers, beside channel, model and provenance."""
+        return {"inputs": list(self.source.layers)}
+
+    @property
+    def makers(self) -> frozenset[str]:
+        """What stands for the model in the metadata of stain layers: an id, or the ids of those that are merged."""
+        return frozenset(each.model for each in self.models.painted)
+
+    def provenance(self, stain: PaintedStain, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how one stain was made, of the provenance of the painting."""
+        return {**whole, "model": stain.model, "version": stain.version}
 
 
 @dataclass(frozen=True)
@@ -237,26 +247,30 @@ class PaintJob(QObject):  # type: ignore[misc]
         models, region = self.request.models, canvas.region
         corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
         sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
-        painted = replace(
-            stack, data=canvas.array, channels=models.stains, rgb=False, provenance={"model": models.id, "version": models.version}
-        )
+        painted = replace(stack, data=canvas.array, channels=models.stains, rgb=False, provenance={})
         place = geometry.fitted(replace(painted, data=np.broadcast_to(np.float32(0), canvas.shape))).shifted(corner, sides)
         made = layer_data_from_stack(
             painted,
             place,
-            names=[stain_layer_name(stain, word, models.id if self._others() else "") for stain in models.stains],
+            names=[self._name(each.stain, word, each) for each in models.painted],
             metadata={**self.request.metadata, "role": role},
             limits=[(0.0, 1.0)] * len(models.stains),
             coarser=list(canvas.coarser.values()),
         )
         again = role == "stain" and self.request.state.again == "replace"
         replaced = previous(self.viewer, self.request, role) if again else {}
-        self._left = [layer for stain, layer in replaced.items() if stain not in models.stains]
+        ours = {(each.model, each.stain) for each in models.painted}
+        self._left = [layer for key, layer in replaced.items() if key not in ours]
         self._left += previous(self.viewer, self.request, ROLE).values() if again else []
         self._steps.add(partial(remove_previews, self.viewer))
         shown: list[Callable[[], Any]] = []
-        for data, arguments, _kind in made:
-            layer = replaced.get(arguments["metadata"][KEY]["channel"])
+        for (data, arguments, _kind), each in zip(made, models.painted, strict=True):
+            note = arguments["metadata"][KEY]
+            note |= {"channel": each.stain, "model": each.model, "version": each.version}
+            note["provenance"] = self.request.provenance(each, note["provenance"])
+            # Of several models that make one stain, the first one's is shown: their sum would be nobody's.
+            arguments["visible"] = each is next(other for other in models.painted if other.stain.casefold() == each.stain.casefold())
+            layer = replaced.get((each.model, each.stain))
             if layer is not None and not lies_alike(layer, data, arguments):
                 self._left.append(layer)
                 layer = None
@@ -277,19 +291,18 @@ class PaintJob(QObject):  # type: ignore[misc]
             return
         self._before[layer] = (layer.data, dict(layer.metadata), layer.contrast_limits)  # napari empties the dict that it holds
         layer.data, layer.metadata = data, arguments["metadata"]
-        if not layer.visible:
-            layer.visible = True
+        if layer.visible != arguments["visible"]:
+            layer.visible = arguments["visible"]
         self.layers.append(layer)
+
+    def _name(self, stain: str, word: str, painted: PaintedStain) -> str:
+        """Return the name of a layer: with the model where several painted the image."""
+        return painted_name(stain, word, painted.model if painted.apart or self._others() else "")
 
     def _others(self) -> list[Any]:
         """Return the layers that other models painted from the same image."""
-        ours = self.request.metadata
         painted = [layer for layer in self.viewer.layers if our_metadata(layer).get("role") in ("stain", ROLE)]
-        return [
-            layer
-            for layer in painted
-            if our_metadata(layer).get("inputs") == ours["inputs"] and our_metadata(layer).get("model") != ours["model"]
-        ]
+        return [layer for layer in painted if is_of(layer, self.request) and our_metadata(layer).get("model") not in self.request.makers]
 
     def _hide(self) -> None:
         """Hide the input and other stains of the image, once there is something to see instead."""
@@ -316,6 +329,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         if not self._running:
             if self.layers and not self._there():
                 self._hidden.show(self.viewer)
+                self.layers.clear()  # with their pixels
         elif self._missing():
             self._why = f"The input {self._missing()[0].name!r} was removed."
             self.cancel()
@@ -361,11 +375,15 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._steps.add(self._hide, lambda: remove_layers(self.viewer, self._left))
         if painting.uncertainty is not None and self._spread_limits:
             metadata = {**self.request.metadata, "provenance": {**(painting.uncertainty.provenance or {}), **domain}}
-            for data, arguments, _ in spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, metadata):
-                if self._others():
-                    arguments["name"] = stain_layer_name(arguments["name"], "", self.request.models.id)
+            made = spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, metadata)
+            by_name = {each.sd_name: each for each in self.request.models.painted}
+            for (data, arguments, _), name in zip(made, painting.uncertainty.channels or (), strict=True):
+                each, note = by_name[name], arguments["metadata"][KEY]
+                note |= {"channel": f"{each.stain} SD", "model": each.model, "version": each.version}
+                note["provenance"] = self.request.provenance(each, note["provenance"])
+                arguments["name"] = self._name(f"{each.stain} SD", "", each)
                 self._steps.add(partial(self._add_if_there, data, arguments))
-        self._steps.add(partial(self._end, outcome, {"provenance": {**(painting.stack.provenance or {}), **domain}}))
+        self._steps.add(partial(self._end, outcome, provenance={**(painting.stack.provenance or {}), **domain}))
 
     def _add_if_there(self, data: Any, arguments: dict[str, Any]) -> None:
         """Add a layer unless the user has removed the stains meanwhile."""
@@ -385,19 +403,23 @@ class PaintJob(QObject):  # type: ignore[misc]
         outcome = PaintOutcome("cancelled", " ".join(part for part in (self._why, "Cancelled.", kept) if part))
         self.ending.emit(outcome.sentence)
         if keep:
-            self._steps.add(partial(self._end, outcome, {"cancelled": True}))
+            self._steps.add(partial(self._end, outcome, cancelled=True))
         else:
             self.remove()
             self._steps.add(partial(self._finish, outcome))
 
-    def _end(self, outcome: PaintOutcome, metadata: dict[str, Any]) -> None:
+    def _end(self, outcome: PaintOutcome, *, provenance: Mapping[str, Any] | None = None, cancelled: bool = False) -> None:
         """Write the outcome to the layers' metadata and show their final contrast and thumbnails."""
         limits = self.canvas.limits if self.canvas is not None else []
+        mean = {} if outcome.painting is None else outcome.painting.report.uncertainty
         shown: list[Callable[[], Any]] = []
-        for layer, ends in zip(self.layers, limits, strict=False):  # some may not have been added
-            mean = {} if outcome.painting is None else outcome.painting.report.uncertainty
-            spread = {"uncertainty": mean[str(our_metadata(layer).get("channel"))]} if our_metadata(layer).get("channel") in mean else {}
-            layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), **metadata, **spread}}
+        for layer, ends, each in zip(self.layers, limits, self.request.models.painted, strict=False):  # some may not have been added
+            noted: dict[str, Any] = {"cancelled": True} if cancelled else {}
+            if provenance is not None:
+                noted["provenance"] = self.request.provenance(each, provenance)
+            if each.name in mean:
+                noted["uncertainty"] = mean[each.name]
+            layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), **noted}}
             shown.append(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
         self._add_steps(shown)
         self._steps.add(partial(self._finish, outcome))
@@ -405,6 +427,10 @@ class PaintJob(QObject):  # type: ignore[misc]
     def _finish(self, outcome: PaintOutcome) -> None:
         for layer in self._others() if self._there() else ():
             name_model(layer)
+        # Each is as large as the stains of a mosaic: they do not wait for a collection of garbage, nor for the next painting.
+        self.canvas = None
+        self._before.clear()
+        self._left.clear()
         self.finished.emit(outcome)
 
 
@@ -418,19 +444,13 @@ def done_sentence(report: PaintReport) -> str:
     return f"{done} {report.merge.capitalize()} of {report.passes} passes; mean SD {spread}."
 
 
-def stain_layer_name(stain: str, word: str, model: str = "") -> str:
-    """Return the name of a layer, as ``DNA (predicted)``, or ``DNA (predicted, MODEL)`` where several models painted the image."""
-    inside = ", ".join(part for part in (word, model) if part)
-    return f"{stain} ({inside})" if inside else stain
-
-
 def name_model(layer: Any) -> None:
     """Put its model into a layer's name, unless the user has given it another name."""
     noted = our_metadata(layer)
     word = "predicted" if noted.get("role") == "stain" else ""
     channel, model = str(noted.get("channel")), str(noted.get("model"))
-    if re.sub(r" \[\d+\]$", "", layer.name) == stain_layer_name(channel, word):
-        layer.name = stain_layer_name(channel, word, model)
+    if re.sub(r" \[\d+\]$", "", layer.name) == painted_name(channel, word):
+        layer.name = painted_name(channel, word, model)
 
 
 def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:
@@ -447,14 +467,19 @@ def remove_previews(viewer: Any) -> None:
     remove_layers(viewer, [layer for layer in viewer.layers if our_metadata(layer).get("role") == "preview"])
 
 
-def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
-    """Return the layers of the last painting of this image with this model, by stain."""
-    wanted = request.metadata
-    return {
-        str(our_metadata(layer).get("channel")): layer
-        for layer in viewer.layers
-        if our_metadata(layer).get("role") == role and all(our_metadata(layer).get(key) == wanted[key] for key in ("model", "inputs"))
-    }
+def is_of(layer: Any, request: PaintRequest) -> bool:
+    """Return whether a layer was painted from the image that is painted now."""
+    return bool(our_metadata(layer).get("inputs") == request.metadata["inputs"])
+
+
+def previous(viewer: Any, request: PaintRequest, role: str) -> dict[tuple[str, str], Any]:
+    """Return the layers of the last painting of this image with these models, by model and stain."""
+    found = {}
+    for layer in viewer.layers:
+        noted = our_metadata(layer)
+        if noted.get("role") == role and is_of(layer, request) and noted.get("model") in request.makers:
+            found[(str(noted["model"]), str(noted.get("channel")))] = layer
+    return found
 
 
 def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ KINDS = {"OME-TIFF (*.ome.tif)": ".ome.tif", "OME-Zarr (*.ome.zarr)": ".ome.zarr
 """Filter of the file dialog -> suffix of a name that has none."""
 
 
-def stain_layers(viewer: Any, inputs: Sequence[str], model: str) -> list[Any]:
-    """Return the stain layers that were painted from these input layers: those of the model, or of all where it has painted none."""
+def stain_layers(viewer: Any, inputs: Sequence[str], models: Collection[str]) -> list[Any]:
+    """Return the stain layers that were painted from these input layers: those of the models, or all where they have painted none."""
     painted = [layer for layer in viewer.layers if our_metadata(layer).get("role") == "stain" and _inputs(layer) == list(inputs)]
-    return [layer for layer in painted if our_metadata(layer).get("model") == model] or painted
+    return [layer for layer in painted if our_metadata(layer).get("model") in models] or painted
 
 
 def _inputs(layer: Any) -> list[str]:

@@ -147,8 +147,10 @@ def pair_stains(truth: Stack, predictions: Mapping[str, Stack], synonyms: Synony
         pairing = pair_channels(one, other, synonyms)
         labels = other.channel_labels
         called = {}
-        for own, here, there in pairing.pairs:
-            called[labels[there] if other.channels else own] = (_channel(one, here), _channel(other, there))
+        taken = [there for _, _, there in pairing.pairs]
+        for own, here, there in pairing.pairs:  # of several models that made one stain, each keeps its name
+            stain = labels[there] if other.channels and taken.count(there) == 1 else own
+            called[stain] = (_channel(one, here), _channel(other, there))
         pairs[name] = called
         notes += [f"{name}: {note}" for note in (*axis_notes, *pairing.notes, *size_notes(one, other))]
     first = next(iter(pairs.values()))
@@ -196,7 +198,9 @@ def channel_indices(stack: Stack, channels: Sequence[Channel], stains: Sequence[
     wanted = [str(channel) for channel in channels]
     places: tuple[int | None, ...] = tuple(int(each) if isinstance(each, int) and each < len(labels) else None for each in channels)
     if all(isinstance(channel, str) for channel in channels):
-        places = find_names(wanted, labels, synonyms)
+        each = tuple(dict.fromkeys(wanted))  # a true stain that several models made is wanted once for each
+        found = dict(zip(each, find_names(each, labels, synonyms), strict=True))
+        places = tuple(found[name] for name in wanted)
     elif is_named(stack) and any(place is not None for place in find_names(stains, labels, synonyms)):
         wanted, places = list(stains), find_names(stains, labels, synonyms)
     if None in places:

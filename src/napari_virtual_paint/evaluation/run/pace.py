@@ -1,4 +1,4 @@
-"""How long an evaluation takes: estimated before its first field, then by the pace so far."""
+"""How long an evaluation takes: estimated before its first field, for how busy the machine is; then by the pace so far."""
 
 from __future__ import annotations
 
@@ -94,20 +94,22 @@ class ProgressScale:
     ----------
     seconds
         Estimated time of each part (see `estimate`).
+    slowdown
+        How many seconds one of these takes on this machine now (see `contention.slowdown`); the first estimate, until the pace is known.
     """
 
-    def __init__(self, seconds: Mapping[Stage, float]) -> None:
+    def __init__(self, seconds: Mapping[Stage, float], slowdown: float = 1.0) -> None:
         self._spans: dict[Stage, tuple[float, float]] = {}
         self.total = 0.0
         for stage, duration in seconds.items():
             self._spans[stage] = self.total, self.total + duration
             self.total += duration
-        self._began = time.monotonic()
+        self._began, self._slowdown = time.monotonic(), slowdown
         self._worked = 0.0  # of the scale; what was there already took no time, and says nothing on the pace
 
     def left(self, done: float, now: float) -> float:
         """Return the seconds left at a place of the scale and a time: by the estimate at first, then more and more by the pace."""
-        pace = (self._worked + TRUST) / (now - self._began + TRUST)
+        pace = (self._worked + TRUST) / (now - self._began + TRUST * self._slowdown)
         return max(self.total - done, 0.0) / pace
 
     def follow(self, steps: Generator[EvaluationProgress, None, T], stage: Stage) -> Generator[EvaluationProgress, None, T]:

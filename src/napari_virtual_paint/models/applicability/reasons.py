@@ -158,7 +158,7 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
     said = explain_spectrum(training, found, 1.0 / np.maximum(spread, 0.05))
     ratio = fine_power(training, found)
     step = pixel_size.x or pixel_size.y
-    fine = f"above {FINE / step:.2g} um^-1" if step else f"finer than {1 / FINE:.0f} px"
+    fine = f"in detail finer than {step / FINE:.2g} um" if step else f"in detail finer than {1 / FINE:.0f} px"
     if 1 / SAME < ratio < SAME:
         return _channel_words(domain, rows, fine)
     if ratio < 1 and said.cause in ("defocus", "detail"):

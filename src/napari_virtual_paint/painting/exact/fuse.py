@@ -12,7 +12,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_virtual_paint.networks.ensemble import UNetEnsemble
 from napari_virtual_paint.networks.fnet import FNet
 from napari_virtual_paint.networks.unet import UNet
+from napari_virtual_paint.painting.tiles import cover, grow
 
+SLAB = 6e9  # multiply-accumulates of a slab of planes: some hundredths of a second on a core
 NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -66,6 +68,44 @@ class WideInput(nn.Module):
         return out
 
 
+class SlabbedConv(nn.Module):
+    """A 3D convolution that is run slab by slab of the z-planes on a CPU, so that it can be stopped in between; the values are the same."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.slab: Any = _copy_sharing_weights(conv)  # of planes that bring their neighbors along
+        self.slab.padding = (0, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, Z, Y, X) -> (N, filters, Z, Y, X)."""
+        planes, each = x.shape[2], x[0, 0, 0].numel() * self.conv.weight.numel()
+        if x.device.type != "cpu" or planes * each <= SLAB:
+            out: Tensor = self.conv(x)
+            return out
+        whole: Tensor | None = None
+        for (z,) in cover((planes,), (max(int(SLAB / each), 1),)):
+            (read,) = grow((z,), 1, (planes,))
+            inner = z.start > 0 and z.stop < planes
+            made = self.slab(x[:, :, read]) if inner else self.conv(x[:, :, read])[:, :, z.start - read.start :][:, :, : z.stop - z.start]
+            if whole is None:
+                shape = (*made.shape[:2], planes, *made.shape[3:])
+                whole = torch.empty(shape, dtype=made.dtype, memory_format=torch.channels_last_3d)
+            whole[:, :, z] = made
+        assert whole is not None
+        return whole
+
+
+def in_slabs(network: nn.Module) -> None:
+    """Let the 3D convolutions of a network that keep the size run slab by slab."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if not isinstance(child, nn.Conv3d):
+                continue
+            if (child.kernel_size, child.padding, child.stride, child.dilation) == ((3,) * 3, (1,) * 3, (1,) * 3, (1,) * 3):
+                setattr(module, name, SlabbedConv(child))
+
+
 @torch.no_grad()
 def for_painting(network: nn.Module) -> nn.Module:
     """Return a network that gives the same stains faster.
@@ -94,6 +134,7 @@ def for_painting(network: nn.Module) -> nn.Module:
         first: Any = fused.net_recurse.sub_2conv_more
         if isinstance(first.conv1, nn.Conv3d) and first.conv1.in_channels < WideInput.channels:
             first.conv1 = WideInput(first.conv1)
+        in_slabs(fused)
         return fused
     return network
 
