@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -119,6 +120,32 @@ def test_of_many_objects_a_quarter_must_be_new(collections, monkeypatch) -> None
     finally:
         garbage.release()
         garbage.step()
+
+
+def test_objects_are_counted_without_breaking_what_other_threads_build() -> None:
+    """A tuple made from a generator fails where something else refers to it before it is whole."""
+    stop, failed = threading.Event(), []
+
+    def build() -> None:
+        while not stop.is_set():
+            try:
+                tuple(object() for _ in range(20))
+            except SystemError as error:
+                failed.append(error)
+                return
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=build)
+    thread.start()
+    try:
+        counts = [garbage._count(0) for _ in range(10_000)]
+    finally:
+        stop.set()
+        thread.join(60)
+        sys.setswitchinterval(before)
+    assert not failed
+    assert max(counts) > 0
 
 
 def test_only_the_holding_thread_steps_and_ends_a_hold(collections) -> None:

@@ -63,15 +63,25 @@ def step() -> bool:
     young, middle, _ = (count > threshold for count, threshold in zip(gc.get_count(), gc.get_threshold(), strict=True))
     if full:
         gc.collect()
-        _survivors, _kept = 0, len(gc.get_objects(generation=2))
+        _survivors, _kept = 0, _count(2)
         with _lock:
             _collected.notify_all()
     elif middle:
-        _survivors += len(gc.get_objects(generation=1))
+        _survivors += _count(1)
         gc.collect(1)
     elif young:
         gc.collect(0)
     return _owner is not None
+
+
+def _count(generation: int) -> int:
+    """Return how many objects a generation holds.
+
+    No other thread runs meanwhile: a list of all objects also refers to the tuples that others are just building, which then fail with a
+    `SystemError`.
+    """
+    (count,) = map(len, map(gc.get_objects, (generation,)))  # without a step of Python's between the list and its length
+    return count
 
 
 def collect() -> None:

@@ -74,8 +74,9 @@ class SlabbedConv(nn.Module):
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
         self.conv = conv
-        self.slab: Any = _copy_sharing_weights(conv)  # of planes that bring their neighbors along
-        self.slab.padding = (0, 1, 1)
+        slab: Any = _copy_sharing_weights(conv)
+        slab.padding = (0, 1, 1)
+        self.slab = slab  # of planes that bring their neighbors along
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, Z, Y, X) -> (N, filters, Z, Y, X)."""
