@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, Features, Loss, load_config
+from napari_virtual_paint.cells.cp2image.config import PRESET, CellTrainConfig, Features, Loss, load_config
 from napari_virtual_paint.cells.cp2image.data import choose_features, split, wells
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
 from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
@@ -47,7 +47,12 @@ FRAMED = {
     "turns": True,
     "refit": True,
 }
-"""As `simulated-cells` is trained: in the nucleus's own frame, turned and mirrored, and once more on all cells."""
+"""In the nucleus's own frame, turned and mirrored, and once more on all cells."""
+
+OURS = {
+    "generator": {"architecture": "ContourPainter", "config": {"width": 4, "max_width": 8, "style": 16, "code": 4}},
+    "critic": {"architecture": "ContourCritic", "config": {"width": 4, "code": 16}},
+}
 
 
 def values(**changes: Any) -> dict[str, Any]:
@@ -63,6 +68,7 @@ def values(**changes: Any) -> dict[str, Any]:
             "channels": ["DNA", "ER"],
             "size": 40,
         },
+        "generator": {"architecture": "CP2ImageGenerator"},
         "held_out": 0.25,
         "batch": 6,
         "steps": 6,
@@ -122,6 +128,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]
             "features.frame needs features.polar, and the name of an",
         ),
         ({"generator": {"architecture": "GAN"}}, "generator.architecture must be one of CP2ImageGenerator, CellPainter"),
+        ({"critic": {"architecture": "ContourCritic"}}, "the generator ContourPainter and the critic ContourCritic go together"),
+        ({"generator": {"architecture": "ContourPainter", "config": {"turn": 1}}}, "ContourPainter takes turn and alone from the data"),
+        ({"generator": {"architecture": "ContourPainter"}, "scale": "crop"}, "ContourPainter needs scale: fixed"),
         ({"loss": {"reading": 1.0}}, "loss.reading needs the critic ReadingCritic"),
         ({"data": {"channels": ["DNA"]}}, "data: give one of simulate and images"),
         ({"data": {"simulate": {"treatments": ["aspirin"]}, "channels": ["DNA"]}}, "there is no treatment 'aspirin'"),
@@ -137,13 +146,21 @@ def test_an_error_names_the_field(tmp_path: Path, changes: dict[str, Any], words
     assert "tiny.yaml" in str(caught.value)
 
 
-def test_the_defaults_are_the_paper_s() -> None:
+def test_the_defaults_are_the_generator_s_own() -> None:
+    """The paper's if its generator is named, else those that ours was tuned with; what is given comes first."""
     config = config_of()
     assert config.generator.architecture == "CP2ImageGenerator"
     assert config.critic.architecture == "CP2ImageDiscriminator"
     assert (config.loss.pixel, config.loss.hidden, config.loss.ramp, config.scale) == ("mse", 1, 2500, "crop")
     assert CellTrainConfig.model_fields["batch"].default == 104
-    assert config.data.model_fields["size"].default == 68
+    assert type(config.data).model_fields["size"].default == 68
+    given = values(loss={"reading": 0.5}, features={"exclude": ["*_Texture_*"]})
+    del given["generator"]
+    ours = CellTrainConfig.model_validate(given)
+    assert (ours.generator.architecture, ours.critic.architecture, ours.scale) == ("ContourPainter", "ContourCritic", "fixed")
+    assert (ours.loss.reading, ours.loss.adversarial, ours.batch) == (0.5, PRESET["loss"]["adversarial"], 6)
+    assert (ours.features.exclude, ours.features.drop) == (("*_Texture_*",), PRESET["features"]["drop"])
+    assert ours.fingerprint() != config.fingerprint()
 
 
 def test_each_layer_s_weight_rises_one_ramp_after_the_last() -> None:
@@ -340,6 +357,29 @@ def test_a_run_in_a_nucleus_s_own_frame_and_once_more_on_all_cells(finished: tup
     assert np.isfinite(generate(model, turned)).all()
 
 
+def test_our_generator_is_trained_by_default(finished: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    path, _ = finished
+    shutil.copytree(path.with_name("tiny.run"), tmp_path / "tiny.run")
+    for left in ("last.ckpt", CURVE):
+        (tmp_path / "tiny.run" / left).unlink()
+    given = {**OURS, "alone": True, "turns": True}
+    steps = list(train(load_config(written(tmp_path, **given)), "a command"))
+    package, found = steps[-1]
+    model = open_cell_model(package)
+    assert (model.architecture, model.takes_noise) == ("ContourPainter", True)
+    assert model.features[model.transform.frame] == "Nuclei_AreaShape_Orientation"
+    assert (model.config["turn"], model.config["alone"]) == (1, 1)
+    # Measured areas and means of these cells follow from their pixels, so that all of them are handles.
+    assert (model.network.handle_known == 1).all()
+    assert any("handle 0: measured" in step.message for step in steps if isinstance(step, Progress))
+    assert found.share_above >= 0
+    values = model.population.values[:3]
+    one, again, other = (generate(model, values, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 0
+    np.testing.assert_allclose(generate(model, values, seed=[5, 6, 7])[1], generate(model, values[1], seed=6)[0], rtol=1e-3, atol=1)
+
+
 def test_cells_are_shown_turned_with_the_features_that_they_then_have() -> None:
     crops = torch.arange(2 * 16.0).reshape(2, 1, 4, 4)
     data = Tensors(torch.zeros(2, 3), crops, tuple(torch.full((2, 3), float(way)) for way in range(8)))
@@ -353,10 +393,10 @@ def test_cells_are_shown_turned_with_the_features_that_they_then_have() -> None:
 
 
 def test_what_a_picture_is_turned_by_is_never_hidden() -> None:
-    from napari_virtual_paint.cells.cp2image.module import _hidden_in_part
+    from napari_virtual_paint.cells.cp2image.module import hidden_in_part
 
     torch.manual_seed(0)
-    found = _hidden_in_part(torch.ones(50, 10), 0.9, 2)
+    found = hidden_in_part(torch.ones(50, 10), 0.9, 2)
     assert (found[:, -2:] == 1).all()
     assert 0.2 < float((found[:, :-2] == 0).float().mean()) < 0.7
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,17 +29,45 @@ from napari_virtual_paint.training.config.yaml_errors import (
 GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
     "CellPainter": "napari_virtual_paint.networks.cellpainter",
+    "ContourPainter": "napari_virtual_paint.networks.contour_painter",
 }
 """Name of a generator -> its module. Nothing outside this list is ever built from a package."""
 
-NOISY: frozenset[str] = frozenset()
+NOISY = frozenset({"ContourPainter"})
 """Generators that take noise beside the features: ``network(features, noise=noise)`` with noise (N, ``network.noise``)."""
 
 CRITICS = {
     "CP2ImageDiscriminator": "napari_virtual_paint.networks.cp2image",
     "ReadingCritic": "napari_virtual_paint.networks.cellpainter",
+    "ContourCritic": "napari_virtual_paint.networks.contour_painter",
 }
 """The same for discriminators."""
+
+OURS = "ContourPainter"
+"""The generator of a configuration that names none."""
+
+PRESET: dict[str, Any] = {
+    "features": {"drop": 0.3},
+    "scale": "fixed",
+    "critic": {"architecture": "ContourCritic"},
+    "loss": {
+        "pixel_weight": 10.0,
+        "hidden": 1.0,
+        "ramp": 0,
+        "reading": 0.3,
+        "adversarial": 0.15,
+        "blur": 1.0,
+        "spectrum": 0.1,
+        "penalty": 0.01,
+        "moved": 0.5,
+    },
+    "optimizer": {"lr": 2e-3, "critic_lr": 1e-3, "betas": (0.5, 0.99), "weight_decay": 0.01, "schedule": "one_cycle", "clip": 1.0},
+    "batch": 32,
+    "steps": 4000,
+    "epoch": 200,
+    "ema": 0.995,
+}
+"""Defaults of a configuration whose generator is `OURS`; with another one they are the paper's."""
 
 NOT_WEIGHTS = frozenset(
     {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "population", "refit"}
@@ -133,7 +161,7 @@ class Architecture(ConfigSection):
 
 
 class Loss(ConfigSection):
-    """Weights of the generator's loss; defaults as in the paper."""
+    """Weights of the generator's loss; defaults as in the paper, or those of `PRESET`."""
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: NotNegative = 1.0
@@ -145,6 +173,14 @@ class Loss(ConfigSection):
     """Weight of the difference between requested features and those that the discriminator predicts from the generated crop."""
     adversarial: NotNegative = 0.0
     """Weight of the discriminator's output on the generated crop; 0 in the paper."""
+    blur: NotNegative = 0.0
+    """Standard deviation, px, of the blur of both crops before their pixels are compared: details are left to the other losses."""
+    spectrum: NotNegative = 0.0
+    """Weight of the squared difference of the logarithms of the radial power spectra."""
+    penalty: NotNegative = 0.0
+    """Weight of the squared gradient of the critic at real crops (R1, Mescheder et al. 2018), which keeps it from judging by memory."""
+    moved: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of a batch with moved features, which no real cell has (ContourPainter)."""
 
 
 class Adam(ConfigSection):
@@ -161,7 +197,7 @@ class Adam(ConfigSection):
 
 
 class CellTrainConfig(CardConfig):
-    """Configuration of a run. Defaults are those of Ji 2024 where it gives one."""
+    """Configuration of a run. Defaults are those of Ji 2024 where it gives one, and `PRESET` where no generator is named or ours is."""
 
     output: Path
     """The package to write, a .zip; relative to the configuration's folder."""
@@ -195,14 +231,37 @@ class CellTrainConfig(CardConfig):
     precision: Precision = "float32"
     threads: Count | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        """Fill in the defaults of our generator."""
+        if not isinstance(given, dict):
+            return given
+        generator = given.get("generator", {"architecture": OURS})
+        name = generator.get("architecture") if isinstance(generator, dict) else getattr(generator, "architecture", None)
+        if name != OURS:
+            return given
+        filled = {**given, "generator": generator}
+        for key, value in PRESET.items():
+            own = given.get(key, {} if isinstance(value, dict) else value)
+            filled[key] = {**value, **own} if isinstance(value, dict) and isinstance(own, dict) else own
+        return filled
+
     @model_validator(mode="after")
     def _known(self) -> CellTrainConfig:
         for field, part, known in (("generator", self.generator, GENERATORS), ("critic", self.critic, CRITICS)):
             if part.architecture not in known:
                 raise ValueError(f"{field}.architecture must be one of {', '.join(known)}")
-        if self.loss.reading and self.critic.architecture != "ReadingCritic":
+        ours = self.generator.architecture == OURS
+        if ours != (self.critic.architecture == "ContourCritic"):
+            raise ValueError("the generator ContourPainter and the critic ContourCritic go together")
+        if self.loss.reading and self.critic.architecture not in ("ReadingCritic", "ContourCritic"):
             raise ValueError("loss.reading needs the critic ReadingCritic")
-        if (self.features.frame is not None) != bool(self.generator.config.get("turn", 0)):
+        if ours and {"turn", "alone"} & set(self.generator.config):
+            raise ValueError("generator.config: ContourPainter takes turn and alone from the data and the field alone; leave them out")
+        if ours and self.scale != "fixed":
+            raise ValueError("ContourPainter needs scale: fixed, by which intensities are met")
+        if not ours and (self.features.frame is not None) != bool(self.generator.config.get("turn", 0)):
             raise ValueError("features.frame and generator.config.turn: 1 go together")
         if self.features.frame is not None and not (self.features.polar and self.features.frame.endswith("AreaShape_Orientation")):
             raise ValueError("features.frame needs features.polar, and the name of an orientation")

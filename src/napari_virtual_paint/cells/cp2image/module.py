@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +21,13 @@ from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.networks.cp2image import DiscriminatorOutput
+from napari_virtual_paint.networks.outlines import Outlines
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.progress import Progress
 
 CHECKPOINT = "last.ckpt"
 CURVE = "curve.csv"
-FIELDS = ("pixel", "hidden", "reading", "critic", "held_out")
+FIELDS = ("pixel", "hidden", "reading", "critic")
 BATCH = 128
 
 
@@ -39,6 +40,8 @@ class Tensors:
     augmented: tuple[Tensor, ...] = ()
     """Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for no
     augmentation."""
+    outlines: Outlines | None = None
+    """Outlines of the n cells, for a network that takes them."""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -52,9 +55,31 @@ class Tensors:
         return self.augmented[symmetry][rows], torch.rot90(crops, symmetry % 4, (2, 3)).contiguous()
 
 
+class TrainingRun(Protocol):
+    """Training state of any generator, as `fit` drives it."""
+
+    config: CellTrainConfig
+    step: int
+    curve: list[dict[str, float]]
+    sums: dict[str, float]
+
+    @property
+    def final_generator(self) -> nn.Module:
+        """The generator that is scored and saved."""
+
+    def update(self, data: Tensors) -> None:
+        """Update on one batch; randomness depends on the seed and the step alone."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the state that a resumed run needs."""
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Restore a saved state."""
+
+
 @dataclass(eq=False)
 class GanTraining:
-    """Training state: generator, discriminator and step."""
+    """Training state of a generator without noise: generator, discriminator and step."""
 
     config: CellTrainConfig
     generator: nn.Module
@@ -68,7 +93,7 @@ class GanTraining:
         both: dict[str, Any] = {"betas": settings.betas, "weight_decay": settings.weight_decay}
         self.generator_optimizer = torch.optim.AdamW(self.generator.parameters(), lr=settings.lr, **both)
         self.discriminator_optimizer = torch.optim.AdamW(self.critic.parameters(), lr=settings.critic_lr, **both)
-        self.sums: dict[str, float] = dict.fromkeys(FIELDS[:-1], 0.0)
+        self.sums: dict[str, float] = dict.fromkeys(FIELDS, 0.0)
 
     @classmethod
     def start(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
@@ -96,6 +121,10 @@ class GanTraining:
             output: DiscriminatorOutput = self.critic(crops)
         reading = None if output.reading is None else output.reading.float()
         return DiscriminatorOutput(output.logit.float(), [layer.float() for layer in output.hidden], reading)
+
+    def update(self, data: Tensors) -> None:
+        """Update generator and discriminator on one batch each; see `one_step`."""
+        one_step(self, data)
 
     @property
     def final_generator(self) -> nn.Module:
@@ -126,7 +155,7 @@ class GanTraining:
         self.step, self.curve = int(state["step"]), list(state["curve"])
 
 
-def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
+def fit(run: TrainingRun, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
     """Train to the last step, from the last checkpoint in the folder if there is one.
 
     Parameters
@@ -153,7 +182,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
         _load_checkpoint(run, folder)
     while run.step < config.steps:
         with torch_threads(config.threads):
-            one_step(run, data)
+            run.update(data)
             message = ""
             if run.step % config.epoch == 0 or run.step == config.steps:
                 message = _line(run, held_out)
@@ -179,16 +208,16 @@ def one_step(run: GanTraining, data: Tensors) -> None:
     run.generator.train()
     run.critic.train()
     with run.precision():
-        drawn = run.generator(_hidden_in_part(features, config.features.drop, 2 if config.features.frame else 0)).float()
+        drawn = run.generator(hidden_in_part(features, config.features.drop, 2 if config.features.frame else 0)).float()
     _update_generator(run, drawn, crops, features)
     _update_discriminator(run, drawn.detach(), real, truth)
     run.step += 1
     if run.average is not None:
         # A shorter average at first: the random initial weights would dominate a long one.
-        _move(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
+        move_average(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
 
 
-def _hidden_in_part(features: Tensor, most: float, visible: int = 0) -> Tensor:
+def hidden_in_part(features: Tensor, most: float, visible: int = 0) -> Tensor:
     """Return features with a random share per cell set to 0, the median; the last few are always kept."""
     if not most:
         return features
@@ -262,7 +291,7 @@ def share_of_rate(settings: Adam, step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fall))
 
 
-def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
+def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Update a running average of the network's weights."""
     with torch.no_grad():
         for running, current in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
@@ -272,7 +301,7 @@ def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
                 running.copy_(current)
 
 
-def _line(run: GanTraining, held_out: Tensors) -> str:
+def _line(run: TrainingRun, held_out: Tensors) -> str:
     """Append a record to the curve and return it in words."""
     before = run.curve[-1]["step"] if run.curve else 0
     steps = max(1, run.step - before)
@@ -280,7 +309,9 @@ def _line(run: GanTraining, held_out: Tensors) -> str:
     line["held_out"] = pixel_loss(run.final_generator, held_out) if len(held_out) else math.nan
     run.curve.append(line)
     run.sums = dict.fromkeys(run.sums, 0.0)
-    return f"step {run.step}/{run.config.steps}: " + ", ".join(f"{name.replace('_', ' ')} {line[name]:.4g}" for name in FIELDS)
+    return f"step {run.step}/{run.config.steps}: " + ", ".join(
+        f"{name.replace('_', ' ')} {line[name]:.4g}" for name in (*run.sums, "held_out")
+    )
 
 
 def pixel_loss(network: nn.Module, data: Tensors) -> float:
@@ -294,7 +325,7 @@ def pixel_loss(network: nn.Module, data: Tensors) -> float:
     return float(torch.cat(each).mean())
 
 
-def _load_checkpoint(run: GanTraining, folder: Path) -> None:
+def _load_checkpoint(run: TrainingRun, folder: Path) -> None:
     """Resume from the last checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.is_file():
@@ -310,7 +341,7 @@ def _load_checkpoint(run: GanTraining, folder: Path) -> None:
         raise InputError(f"{folder}: this run was started with other settings; set another run folder, or delete this one to begin again.")
 
 
-def _save(run: GanTraining, folder: Path) -> None:
+def _save(run: TrainingRun, folder: Path) -> None:
     """Write checkpoint and curve atomically, so that a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -318,8 +349,9 @@ def _save(run: GanTraining, folder: Path) -> None:
             torch.save(run.state(), temporary)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["step", *FIELDS])
-        table.writerows([int(line["step"]), *(f"{line[name]:.6g}" for name in FIELDS)] for line in run.curve)
+        fields = (*run.sums, "held_out")
+        table.writerow(["step", *fields])
+        table.writerows([int(line["step"]), *(f"{line[name]:.6g}" for name in fields)] for line in run.curve)
         write_text(folder / CURVE, text.getvalue(), durable=False)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error

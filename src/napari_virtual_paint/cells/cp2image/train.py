@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_virtual_paint.cells.cp2image.config import CellTrainConfig
+from napari_virtual_paint.cells.cp2image.config import OURS, CellTrainConfig, Features
+from napari_virtual_paint.cells.cp2image.contour_training import ContourTraining
 from napari_virtual_paint.cells.cp2image.data import CropSet, choose_features, load_cells, split
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, RequestedCells, compare
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
+from napari_virtual_paint.cells.cp2image.handles import calibrate
 from napari_virtual_paint.cells.cp2image.model import describe_cell_model
 from napari_virtual_paint.cells.cp2image.module import CHECKPOINT, CURVE, GanTraining, Tensors, fit
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, check_replaced, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.cp2image.sample import Sample
-from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
+from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_masks
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
+from napari_virtual_paint.networks.outlines import fit_outlines
 from napari_virtual_paint.runtime.atomic_write import remove_leftovers
 from napari_virtual_paint.runtime.outputs import check_outputs, check_own_folder
 from napari_virtual_paint.runtime.progress import Progress
 
+CALIBRATED = 256  # number of training cells on which what is drawn is measured
+ORIENTATION = "Nuclei_AreaShape_Orientation"  # orientation of the frame that our generator draws in
 SHOWN = 256  # number of held-out cells whose pixel loss is in the curve
 REFIT = "refit"  # subfolder of the run folder for checkpoint and curve of the network trained on all cells
 PERCENTILES = (0.5, 99.5)  # percentiles of the training crops for the gray levels that the network's 0 and 1 stand for, on a fixed scale
@@ -46,6 +51,13 @@ class TrainingCells:
     high: Floats  # `features`, `transform`, `low` and `high`: as in the package
     per_crop: bool
     masks: npt.NDArray[np.bool_] | None = None  # (n, d, d); the cell's own pixels. None to show each crop unmasked.
+    outlined: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None = None
+    """Pixels of nucleus and cell, (n, d, d) each, for a network that takes outlines."""
+
+    @property
+    def trained(self) -> npt.NDArray[np.bool_]:
+        """Cells (n,) that may be trained on: not held out, and with a nucleus if outlines are taken."""
+        return ~self.held_out if self.outlined is None else ~self.held_out & self.outlined[0].any(axis=(1, 2))
 
     def crops(self, rows: npt.NDArray[np.int64]) -> Floats:
         """Return crops in the images' gray levels, as the model should generate them."""
@@ -66,7 +78,10 @@ class TrainingCells:
             sides = (values, turning.mirrored(values))
             augmented = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
         features = torch.from_numpy(self.transform.apply(values))
-        return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), augmented)
+        outlines = None
+        if self.outlined is not None:
+            outlines = fit_outlines(*(torch.from_numpy(masks[rows]) for masks in self.outlined))
+        return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), augmented, outlines)
 
 
 def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
@@ -74,7 +89,7 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
     held_out = split(cells.groups, config.held_out, config.seed)
     train = cells.table[~held_out]
     features = choose_features(train, config.data.channels, config.features)
-    rules = config.features
+    rules = rules_of(config, features)
     if rules.frame is not None and rules.frame not in features:
         raise InputError(f"features.frame: {rules.frame} is none of the {len(features)} features that are taken.")
     transform = Transform.of(train[list(features)].to_numpy(np.float64), features, rules.clip, rules.polar, rules.frame)
@@ -84,12 +99,72 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
         high = np.median(crops.max(axis=(2, 3)), axis=0).astype(np.float32)
     else:
         low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
-    masks = None
-    if config.alone:
-        how = requested_cells(cells, np.arange(len(cells)))
-        options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
-        masks = own_pixels(cells.crops, config.data.channels, config.data.nuclei, **options)
-    return TrainingCells(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
+    masks = outlined = None
+    if config.alone or config.generator.architecture == OURS:
+        outlined = segmented(config, cells, np.arange(len(cells)), cells.crops)
+        masks = outlined[1] if config.alone else None
+    if config.generator.architecture != OURS:
+        outlined = None
+    elif outlined is not None and 2 * outlined[0][~held_out].any(axis=(1, 2)).sum() < (~held_out).sum():
+        raise InputError(
+            "No nucleus is found in most crops, and ContourPainter draws a cell from its nucleus outwards; check data.nuclei, "
+            "or set generator.architecture to CellPainter."
+        )
+    span = np.maximum(high, low + 1e-3)
+    return TrainingCells(cells, held_out, features, transform, low, span, config.scale == "crop", masks, outlined)
+
+
+def rules_of(config: CellTrainConfig, features: Sequence[str]) -> Features:
+    """Return the rules for the features; our generator draws in the nucleus's own frame wherever its orientation is known."""
+    rules = config.features
+    if config.generator.architecture != OURS or ORIENTATION not in features:
+        return rules
+    return rules.model_copy(update={"polar": True, "frame": rules.frame or ORIENTATION})
+
+
+def segmented(
+    config: CellTrainConfig, cells: CropSet, rows: npt.NDArray[np.int64], crops: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return the pixels of nucleus and cell of crops of some cells, segmented as `evaluate` does."""
+    how = requested_cells(cells, rows)
+    options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
+    return own_masks(crops, config.data.channels, config.data.nuclei, **options)
+
+
+def begin(config: CellTrainConfig, ready: TrainingCells, data: Tensors) -> GanTraining | ContourTraining:
+    """Return the initial state of a training.
+
+    Raises `InputError` if the networks' settings don't fit.
+    """
+    if config.generator.architecture != OURS:
+        return GanTraining.start(config, ready.transform.width, len(config.data.channels))
+    own = {"turn": int(ready.transform.frame >= 0), "alone": int(config.alone)}
+    settings = {**config.generator.config, **{name: 1 for name, value in own.items() if value}}
+    generator = config.generator.model_copy(update={"config": settings})
+    return ContourTraining.start(config.model_copy(update={"generator": generator}), ready.transform.names(ready.features), data)
+
+
+def finish(config: CellTrainConfig, ready: TrainingCells, run: GanTraining | ContourTraining, data: Tensors) -> str:
+    """Correct what our generator meets by construction, by what is measured on cells that it draws; return the corrections in words."""
+    if not isinstance(run, ContourTraining):
+        return ""
+    network, rng = run.final_generator, np.random.default_rng([config.seed, 0xCA11])
+    known = np.flatnonzero(ready.trained)
+    rows = np.sort(rng.permutation(known)[:CALIBRATED])
+    features = ready.tensors(rows).features
+    noise = torch.from_numpy(rng.standard_normal((len(rows), network.noise), np.float32))
+    span, low = (ready.high - ready.low)[:, None, None], ready.low[:, None, None]
+
+    def moved(values: torch.Tensor, column: int, number: int) -> torch.Tensor:
+        others = np.random.default_rng([config.seed, 0xCA12, number]).integers(0, len(values), len(values))
+        columns = torch.full((len(values),), column)
+        return run.counterfactuals.moved(values, columns, values[torch.from_numpy(others), column], True)
+
+    def masks(crops: torch.Tensor) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        return segmented(config, ready.cells, rows, np.maximum(crops.numpy() * span + low, 0))
+
+    notes = calibrate(network, features, moved, masks, noise)
+    return "; ".join(notes)
 
 
 def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Progress | tuple[Path, CellEvaluation]]:
@@ -129,13 +204,14 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
             yield item
     assert cells is not None
     ready = prepare(config, cells)
-    inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
+    inside, outside = np.flatnonzero(ready.trained), np.flatnonzero(ready.held_out)
     data = ready.tensors(inside, config.turns)
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
     message = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
-    run = GanTraining.start(config, ready.transform.width, len(config.data.channels))
+    run = begin(config, ready, data)
     yield Progress(0, config.steps, message)
     yield from fit(run, data, shown, config.run)
+    yield Progress(config.steps, config.steps, finish(config, ready, run, data))
     reader = None
     for step in train_reader(data.features, data.crops, seed=config.seed + 1):
         if isinstance(step, Progress):
@@ -154,8 +230,11 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     assert found is not None
     if config.refit:
         yield Progress(0, 1, f"Once more, with all {len(cells)} cells.")
-        run = again(config, ready)
-        yield from fit(run, ready.tensors(np.arange(len(cells)), config.turns), shown, config.run / REFIT)
+        whole = replace(ready, held_out=np.zeros_like(ready.held_out))
+        every = whole.tensors(np.flatnonzero(whole.trained), config.turns)
+        run = begin(again(config, ready), whole, every)
+        yield from fit(run, every, shown, config.run / REFIT)
+        yield Progress(config.steps, config.steps, finish(config, whole, run, every))
         draft = _draft(config, ready, run, reader, command, refitted=True)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
@@ -167,10 +246,10 @@ def _is_run(folder: Path) -> bool:
     return bool(names & {CHECKPOINT, CURVE, REFIT}) or all(name.startswith((".", "cells-", "unscored")) for name in names)
 
 
-def again(config: CellTrainConfig, ready: TrainingCells) -> GanTraining:
-    """Return the run over all cells, held-out ones included: as many passes over them, with the same features and scales."""
+def again(config: CellTrainConfig, ready: TrainingCells) -> CellTrainConfig:
+    """Return the settings of the run over all cells, held-out ones included: as many passes over them."""
     steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
-    return GanTraining.start(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
+    return config.model_copy(update={"steps": steps})
 
 
 def requested_cells(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCells:
@@ -187,7 +266,12 @@ def scores_of(found: CellEvaluation) -> dict[str, float]:
 
 
 def _draft(
-    config: CellTrainConfig, ready: TrainingCells, run: GanTraining, reader: torch.nn.Module | None, command: str, refitted: bool = False
+    config: CellTrainConfig,
+    ready: TrainingCells,
+    run: GanTraining | ContourTraining,
+    reader: torch.nn.Module | None,
+    command: str,
+    refitted: bool = False,
 ) -> CellPackageDraft:
     """Assemble a package from a network trained on the training cells or on all of them; its card has no scores yet."""
     cells, out = ready.cells, ready.held_out
@@ -225,7 +309,7 @@ def _draft(
         size=config.data.size,
         pixel_size=cells.pixel_size,
         architecture=config.generator.architecture,
-        config=config.generator.config,
+        config=run.config.generator.config,
         transform=ready.transform,
         low=ready.low,
         high=ready.high,

@@ -26,12 +26,25 @@ def own_pixels(
 
     The parameters are those of `measure.measure_crops`.
     """
-    masks = np.zeros((len(crops), *crops.shape[2:]), bool)
+    return own_masks(crops, channels, nuclei, scale=scale, pixel_size=pixel_size, thresholds=thresholds)[1]
+
+
+def own_masks(
+    crops: npt.NDArray[Any],
+    channels: Sequence[str],
+    nuclei: str | None = None,
+    *,
+    scale: float = 1.0,
+    pixel_size: float | None = None,
+    thresholds: Sequence[Thresholds] | None = None,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which pixels (n, d, d) belong to the central cell's nucleus, and to the whole cell; parameters as in `own_pixels`."""
+    inner, outer = (np.zeros((len(crops), *crops.shape[2:]), bool) for _ in range(2))
     for row, crop in enumerate(crops):
         limits = thresholds[row] if thresholds is not None else None
         found = segment(crop, channels, nuclei, pixel_size, scale=scale, thresholds=limits, keep_border=True, single=True)
-        masks[row] = found.cells > 0
-    return masks
+        inner[row], outer[row] = found.nuclei > 0, found.cells > 0
+    return inner, outer
 
 
 def cell_alone(crops: Floats, masks: npt.NDArray[np.bool_], background: Floats, softness: float = 1.0) -> Floats:
