@@ -17,12 +17,14 @@ import numpy as np
 import torch
 
 from napari_virtual_paint.cells.cp2image.baselines import KINDS, train_baseline
-from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, load_config
+from napari_virtual_paint.cells.cp2image.config import Architecture, CellTrainConfig, load_config
+from napari_virtual_paint.cells.cp2image.contour_training import ContourTraining
 from napari_virtual_paint.cells.cp2image.data import CropSet, load_cells
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, score_drawn
 from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, train_reader
-from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit, one_step
-from napari_virtual_paint.cells.cp2image.train import TrainingCells, prepare, requested_cells
+from napari_virtual_paint.cells.cp2image.model import noise_of
+from napari_virtual_paint.cells.cp2image.module import Tensors, fit
+from napari_virtual_paint.cells.cp2image.train import TrainingCells, begin, finish, prepare, requested_cells
 from napari_virtual_paint.cli._output import table
 from napari_virtual_paint.networks.cellpainter import count_parameters
 
@@ -36,9 +38,8 @@ def last(items: Iterator[Any]) -> Any:
 
 def paper_of(config: CellTrainConfig) -> CellTrainConfig:
     """Return the paper's networks, losses and optimizer on the same data."""
-    plain = CellTrainConfig(
-        **{name: getattr(config, name) for name in ("id", "name", "description", "trained_on", "not_for", "output", "data")}
-    )
+    same = ("id", "name", "description", "trained_on", "not_for", "output", "data")
+    plain = CellTrainConfig(**{name: getattr(config, name) for name in same}, generator=Architecture(architecture="CP2ImageGenerator"))
     loss = plain.loss.model_copy(update={"ramp": 100})
     optimizer = plain.optimizer.model_copy(update={"lr": 1e-3, "critic_lr": 2.5e-4})
     return config.model_copy(
@@ -54,26 +55,35 @@ def paper_of(config: CellTrainConfig) -> CellTrainConfig:
     )
 
 
-def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int) -> int:
+def steps_in(seconds: float, config: CellTrainConfig, ready: TrainingCells, data: Tensors) -> int:
     """Return how many steps fit into some seconds."""
-    run = GanTraining.start(config, count, data.crops.shape[1])
-    one_step(run, data)
+    run = begin(config, ready, data)
+    run.update(data)
     start = time.perf_counter()
     for _ in range(3):
-        one_step(run, data)
+        run.update(data)
     return max(10, int(3 * seconds / (time.perf_counter() - start)))
 
 
 def drawn_by(
     config: CellTrainConfig, ready: TrainingCells, data: Tensors, wanted: Tensors, seconds: float
 ) -> tuple[torch.Tensor, int, int]:
-    steps = steps_in(seconds, config, data, ready.transform.width)
+    steps = steps_in(seconds, config, ready, data)
     config = config.model_copy(update={"steps": steps, "epoch": steps})
-    run = GanTraining.start(config, ready.transform.width, data.crops.shape[1])
+    run = begin(config, ready, data)
     last(fit(run, data, wanted))
+    finish(config, ready, run, data)
+    network = run.final_generator
+    crops = []
     with torch.inference_mode():
-        crops = torch.cat([run.final_generator(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
-    return crops, steps, count_parameters(run.final_generator)
+        for start in range(0, len(wanted), 128):
+            features = wanted.features[start : start + 128]
+            if isinstance(run, ContourTraining):
+                noise = torch.from_numpy(noise_of(range(start, start + len(features)), run.generator.noise))
+                crops.append(network(features, noise=noise))
+            else:
+                crops.append(network(features).float())
+    return torch.cat(crops), steps, count_parameters(network)
 
 
 def main() -> None:
@@ -103,9 +113,9 @@ def main() -> None:
         rows.append((name, given, f"{parameters / 1e6:.2f} M", str(steps), f"{found.fid:.2f}", share, median))
         print(rows[-1], flush=True)
 
-    add("CellPainter", "features", *drawn_by(config, ready, data, wanted, args.seconds))
+    add(config.generator.architecture, "features", *drawn_by(config, ready, data, wanted, args.seconds))
     paper = paper_of(config)
-    steps = steps_in(args.seconds, paper, data, ready.transform.width)
+    steps = steps_in(args.seconds, paper, ready, data)
     add("CP2Image (paper)", "features", *drawn_by(paper, ready, data, wanted, args.seconds))
     for kind in KINDS:
         baseline = last(train_baseline(kind, data, steps))
