@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -170,6 +170,9 @@ class ContourPainter(nn.Module):
         config = self.config
         return (config.code, OUTLINE + 1, *(2 * side**2 for side in config.sides), config.channels * config.size**2)
 
+    def _parts(self, noise: Tensor) -> tuple[Tensor, ...]:
+        return noise.tensor_split(list(accumulate(self._lengths))[:-1], dim=1)
+
     def forward(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Draw the crops of standardized features; without noise, the expected cell."""
         if noise is None:
@@ -197,7 +200,7 @@ class ContourPainter(nn.Module):
         shown
             The features with some hidden, by which the rest of the outline is drawn; all by default.
         """
-        own = noise.split(self._lengths, 1)[1]
+        own = self._parts(noise)[1]
         mean, spread = self.expected_outline(features if shown is None else shown)
         values = (mean + spread.exp() * own[:, :OUTLINE]) * self.outline_spread + self.outline_mean
         asked = self.handles(features)[:, :MEANS]
@@ -214,7 +217,7 @@ class ContourPainter(nn.Module):
     def paint(self, features: Tensor, outlines: Outlines, noise: Tensor, shown: Tensor | None = None) -> Tensor:
         """Draw the crops of features within given outlines; parameters as in `outlines`."""
         config = self.config
-        code, _, *fields, camera = noise.split(self._lengths, 1)
+        code, _, *fields, camera = self._parts(noise)
         told = features if shown is None else shown
         style = self.mix(torch.cat([self.style(told[:, : told.shape[1] - 2 * config.turn]), code], 1))
         x: Tensor = self.start(style).reshape(len(features), -1, FIRST, FIRST)
