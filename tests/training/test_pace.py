@@ -12,13 +12,17 @@ def test_a_time_is_steps_and_validations() -> None:
     assert pace.seconds(600, 60) == 600 * 0.5 + 10 * 4
     assert pace.seconds(601, 60) == 601 * 0.5 + 11 * 4
     assert TrainingPace(0.5, 4.0, rounds=2).seconds(600, 60) == 2 * 600 * 0.5 + 10 * 4
+    assert TrainingPace(0.5, 4.0, fixed=20.0).seconds(600, 60) == 20 + 600 * 0.5 + 10 * 4
 
 
 def test_a_short_training_still_has_ten_epochs() -> None:
     assert [epoch_of(steps, 60) for steps in (5000, 600, 240, 9)] == [60, 60, 24, 1]
 
 
-@pytest.mark.parametrize("pace", [TrainingPace(0.5), TrainingPace(0.5, 4.0), TrainingPace(0.02, 30.0), TrainingPace(3.0, 1.0, rounds=2)])
+@pytest.mark.parametrize(
+    "pace",
+    [TrainingPace(0.5), TrainingPace(0.5, 4.0), TrainingPace(0.02, 30.0), TrainingPace(3.0, 1.0, rounds=2), TrainingPace(0.5, fixed=120.0)],
+)
 @pytest.mark.parametrize("seconds", [600, 1800, 10_800])
 def test_as_many_steps_fit_as_the_time_allows(pace: TrainingPace, seconds: float) -> None:
     steps = pace.steps_within(seconds, 60)

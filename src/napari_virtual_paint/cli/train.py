@@ -149,9 +149,11 @@ def _check(config: TrainConfig, args: argparse.Namespace) -> int:
 
 def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print how long a training would take here."""
+    import psutil
+
     from napari_virtual_paint.training.time_estimate import estimate, shape_in
 
-    found = estimate(config, shape_in(config, args.shape) if args.shape else None)
+    found = estimate(config, shape_in(config, args.shape) if args.shape else None, psutil.Process().create_time())
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
     report |= {"shared": found.shared, "pace": asdict(found.pace), "words": found.text()}
     print_result(report, f"{config.id}: {found.text()}", as_json=args.json)

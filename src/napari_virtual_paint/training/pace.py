@@ -17,6 +17,7 @@ class TrainingPace:
     validation: float = 0.0  # seconds of the scores after an epoch
     passes: float = 0.0  # passes over the training images that a step makes: pixels of its patches, relative to all; 0 if unknown
     rounds: int = 1  # how often the steps are made: twice where the network is trained again on all images
+    fixed: float = 0.0  # seconds that it takes with any number of steps: to start, and to write the package
 
     def seconds(self, steps: int, epoch: int) -> float:
         """Return how long a training takes.
@@ -26,7 +27,7 @@ class TrainingPace:
         steps, epoch
             Number of steps, and of steps between two validations.
         """
-        return self.rounds * steps * self.step + math.ceil(steps / epoch) * self.validation
+        return self.fixed + self.rounds * steps * self.step + math.ceil(steps / epoch) * self.validation
 
     def steps_within(self, seconds: float, longest: int) -> int:
         """Return how many steps fit into a time; `EPOCHS` where not even these do.

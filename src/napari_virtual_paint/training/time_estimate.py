@@ -27,6 +27,7 @@ BUDGET = 6.0  # seconds that the cores may work on a full step; a longer step is
 STEPS = 10  # most timed steps after the first, which also pays for one-time costs
 PROBE = 64  # side of the first probe's patch in pixels, or the smallest that the network takes
 BUSY = 1.5  # ratio of elapsed to expected time above which other programs are reported to share the cores
+ENDING = 1.0  # time that scoring and writing the package take, relative to starting
 FEW = 0.34  # cost of predicting a validation pixel, relative to a training pixel: forward without backward
 
 
@@ -44,7 +45,7 @@ class DataShape:
 class TimeEstimate:
     """Estimated duration of a training."""
 
-    seconds: float  # all steps and the scores of all epochs; reading the images is extra
+    seconds: float  # starting, all steps, the scores of all epochs, and the package; reading the images is extra
     step: float  # seconds per step
     steps: int
     device: str  # where it would run, in words
@@ -64,12 +65,12 @@ class TimeEstimate:
         return f"{roughly} {rough_duration(self.seconds)} on {self.device}{others}"
 
 
-def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimate:
+def estimate(config: TrainConfig, shape: DataShape | None = None, begun: float | None = None) -> TimeEstimate:
     """Run `estimating` to its end."""
-    return run_to_end(estimating(config, shape))
+    return run_to_end(estimating(config, shape, begun))
 
 
-def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Progress, None, TimeEstimate]:
+def estimating(config: TrainConfig, shape: DataShape | None = None, begun: float | None = None) -> Generator[Progress, None, TimeEstimate]:
     """Time a few real steps of a configuration on this machine, within seconds.
 
     Parameters
@@ -78,6 +79,8 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
         From `load_config`.
     shape
         The data's properties; found from the first pair's header where None.
+    begun
+        When this process was started, where the training will be a process like it: starting takes as long again. Seconds since the epoch.
 
     Yields
     ------
@@ -98,6 +101,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
     yield Progress(0, 2, "Timing a few steps")
     with _silence_lightning(), torch_threads(config.threads):
         network = build_network(config, noise(shape, config.patch))
+        fixed = 0.0 if begun is None else (1 + ENDING) * (time.time() - begun)
         full = float(math.prod(config.patch) * config.batch)
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
         timed: list[tuple[float, float]] = []
@@ -112,7 +116,8 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
                 guess, share = full_step(timed), worth
             yield Progress(number + 1, len(probes), "Timing a few steps")
     trained = shape.pixels - shape.held_out
-    pace = TrainingPace(guess, FEW * guess * shape.held_out / full, full / trained if trained > 0 else 0.0, 2 if config.refit else 1)
+    passes = full / trained if trained > 0 else 0.0
+    pace = TrainingPace(guess, FEW * guess * shape.held_out / full, passes, 2 if config.refit else 1, fixed)
     seconds = pace.seconds(config.steps, config.epoch)
     return TimeEstimate(seconds, guess, config.steps, where(config), pace, share < 1, None if _gpu(config) else seconds * busy)
 

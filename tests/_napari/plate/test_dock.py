@@ -442,6 +442,7 @@ def test_of_several_plates_one_is_chosen_by_a_link(dock, qtbot):
     settle(qtbot, dock)
     text = dock.view.title.text()
     assert "screen</b> holds 2 plates" in text
+    assert not messages(), "a question is no error"
     assert '<a href="1">&lt;second&gt;</a>' in text
     assert dock.plate.source == "/plates/one.zarr"
     dock.view.title.linkActivated.emit("1")
@@ -530,6 +531,15 @@ def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtb
     qtbot.waitUntil(lambda: bool(looks), timeout=PATIENCE)
     assert "press Go on to paint the rest" in dock.view.form.status.text()
     assert not messages(), "what the user asked for needs no notification"
+
+
+def test_a_painting_that_is_stopped_at_once_names_the_button_that_begins_it(dock, qtbot, painter):
+    dock.view.form.start.click()
+    qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
+    dock.view.form.cancel.click()
+    qtbot.waitUntil(lambda: not dock.queue.busy and painter.closed == 1, timeout=PATIENCE)
+    assert dock.view.form.status.text().endswith("stopped; press Paint to paint the rest")
+    qtbot.waitUntil(lambda: dock.view.form.start.text() == "Paint", timeout=PATIENCE)
 
 
 def test_pause_holds_and_goes_on(dock, qtbot, painter):
@@ -740,6 +750,37 @@ def test_the_only_channel_is_asked_for_where_it_is_a_stain(one_plane, dock, qtbo
     assert dock.view.form.ask.isHidden()
     assert dock.view.form.channels.isHidden(), "there is nothing to choose"
     assert dock.value().painting.channels is None
+
+
+@pytest.fixture
+def three_planes_and_one(tmp_path, monkeypatch):
+    """Offer a model of three brightfield planes, which is listed first, and one of a single plane."""
+    one = {**small_models.CONFIG_2D, "in_channels": 1}
+    small_models.write_toy(tmp_path / "own" / "a-planes", id="a-planes")
+    small_models.write_toy(
+        tmp_path / "own" / "b-one", id="b-one", channels=("Brightfield",), config=one, planes_as_channels=False, z_offsets=None
+    )
+    monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "own"))
+
+
+def test_a_plate_gets_a_model_that_fits_until_the_user_chooses_one(three_planes_and_one, dock, qtbot, monkeypatch):
+    assert dock.value().model == "a-planes", "the fields have its three planes"
+    monkeypatch.setattr(Fields, "read", lambda _, place: Stack(pixels_of(place.well, place.name)[:, :2], ("Brightfield", "DNA")))
+    dock.open_plate("/plates/two.zarr")
+    settle(qtbot, dock)
+    assert dock.value().model == "b-one"
+    assert dock.view.form.ask.isHidden()
+    model = dock.view.form.model
+    assert [model.itemData(i) for i in range(model.count())] == ["b-one", "a-planes"]
+    assert not model.model().item(1).isEnabled()
+    assert "needs three focal planes; your image has two" in model.itemData(1, Qt.ItemDataRole.ToolTipRole)
+    dock.choose(column="treatment", model="b-one")
+    assert not dock.session.model_chosen, "it is still the dock's own choice"
+    dock.choose(model="a-planes")
+    dock.open_plate("/plates/three.zarr")
+    settle(qtbot, dock)
+    assert dock.plate.source == "/plates/three.zarr"
+    assert dock.value().model == "a-planes", "the user's own, though it does not fit"
 
 
 def test_channels_with_names_need_no_question(dock):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from html import escape
+
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.widgets import combo, words
@@ -41,3 +46,37 @@ def test_a_choice_that_is_too_long_for_its_box_ends_with_an_ellipsis(qtbot):
     box.setCurrentIndex(0)
     box.resize(600, box.height())
     assert box.shown_text() == box.itemText(0)
+
+
+def test_words_ask_for_all_their_lines_where_a_layout_gives_too_few(qtbot):
+    panel = QWidget()
+    qtbot.addWidget(panel)
+    label = words("short")
+    label.setParent(panel)
+    label.resize(120, 16)
+    panel.show()
+    label.setText("Words that take several lines in so narrow a place, since they are many.")
+    needed = label.heightForWidth(120)
+    assert needed > 32
+    qtbot.waitUntil(lambda: label.minimumHeight() == needed, timeout=5_000)
+    label.resize(500, 16)
+    assert label.minimumHeight() == (label.heightForWidth(500) if label.heightForWidth(500) > 16 else 0)
+    label.setText("")
+    assert label.minimumHeight() == 0
+
+
+@pytest.mark.parametrize("text", ["It can't be read.", 'A & B <one> "two"', "⚠ plain", "<second>"])
+def test_escaped_words_are_shown_as_they_were(qtbot, text):
+    label = words(escape(text))
+    qtbot.addWidget(label)
+    document = QTextDocument()
+    rich = label.textFormat() == Qt.TextFormat.RichText or Qt.mightBeRichText(label.text())
+    document.setHtml(label.text()) if rich else document.setPlainText(label.text())
+    assert document.toPlainText() == text
+    label.setText("R & D, can't")
+    assert label.textFormat() == Qt.TextFormat.AutoText
+    plain = words()
+    qtbot.addWidget(plain)
+    plain.setTextFormat(Qt.TextFormat.PlainText)
+    plain.setText("&lt;")
+    assert plain.textFormat() == Qt.TextFormat.PlainText

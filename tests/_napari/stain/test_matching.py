@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QComboBox, QToolButton
+from qtpy.QtWidgets import QApplication, QComboBox, QFormLayout, QToolButton
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.compare.dock import CompareDock
@@ -193,3 +193,15 @@ def test_a_burst_of_many_layers_is_followed_once_and_none_is_taken_for_a_channel
     for number in range(MANY + 1):
         viewer.add_image(np.zeros((8, 8)), name=f"Brightfield {number}")
     assert len(likely(viewer)) == 1
+
+
+def test_the_row_of_a_model_of_focal_planes_says_planes(make_napari_viewer):
+    """The package may name its first plane "z0", which nobody can read."""
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((3, 32, 48), np.float32), name="phase", axis_labels=("z", "y", "x"), scale=(4, 0.65, 0.65))
+    dock = StainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small")
+    form = dock.form.channels.form
+    rows = [[form.itemAt(0, role).widget().text() for role in (QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole)]]
+    assert rows == [["Planes", "3 planes of phase: 0, 1, 2"]]

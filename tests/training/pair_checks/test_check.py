@@ -181,9 +181,7 @@ def test_what_is_not_sure_is_no_fault_but_told() -> None:
     looks = [look(str(i)) for i in range(6)]
     found, notes = kinds([*looks, look("6", y=3, error=0.8), look("7", y=9, evidence=60)])
     assert found == [[]] * 8
-    assert notes == [
-        "Of 2 of 8 pairs (6, 7) it is not sure whether they are shifted by 1 to 2 px: input and stains have too little in common."
-    ]
+    assert notes == ["In 2 of 8 pairs (6, 7) a shift of 1 to 2 px can't be ruled out: input and stains have too little in common."]
 
 
 def test_a_pair_of_two_fields_is_told_where_others_have_much_in_common() -> None:

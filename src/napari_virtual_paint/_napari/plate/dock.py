@@ -100,7 +100,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def busy(self) -> bool:
         """Whether something is being opened, read or drawn; painting is not included, see ``queue.busy``."""
         drawing = self._colouring.running or self._colour_soon.isActive() or self.browsing.busy
-        return drawing or self.session.busy or self.painting.channels.busy or self._sampling.running
+        return drawing or self.session.busy or self.painting.channels.busy or self.painting.choice.busy or self._sampling.running
 
     def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "", plate: str = "") -> None:
         """Open a plate in the background.

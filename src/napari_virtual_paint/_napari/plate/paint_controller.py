@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.plate.channel_choice import CHOOSE, ChannelChoice
+from napari_virtual_paint._napari.plate.model_choice import ModelChoice
 from napari_virtual_paint._napari.plate.paint_queue import PaintTask
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, command
@@ -33,6 +34,7 @@ class PaintController(QObject):  # type: ignore[misc]
         self.session, self.view, self.form, self.queue = session, view, view.form, session.queue
         self.channels = ChannelChoice(session, view.form, self)
         self.channels.changed.connect(self._enable)
+        self.choice = ModelChoice(session, view.form, self)
         self._show_soon = Debounced(PACE, self._show_painted, self)
         form = self.form
         form.valueChanged.connect(session.update)

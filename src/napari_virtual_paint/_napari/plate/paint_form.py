@@ -82,8 +82,8 @@ class PaintForm(BoundForm[PlateState]):
         self.bind(PlateState(), table | {"painting.device": self.device})
         self.setWells(0, 0)
 
-    def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
-        """Offer models: key, name and tooltip of each."""
+    def setModels(self, models: Sequence[tuple[Any, ...]]) -> None:  # noqa: N802
+        """Offer models: key, name and tooltip of each, and whether it can be chosen."""
         set_choices(self.model, models, self.value().model)
 
     def setWells(self, every: int, selected: int) -> None:  # noqa: N802

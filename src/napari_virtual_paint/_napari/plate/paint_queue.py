@@ -156,7 +156,7 @@ class PaintQueue(QObject):  # type: ignore[misc]
             tick=lambda progress: self._tick(task, progress),
             done=lambda summary: self._end(task, "done", summary.words()),
             failed=lambda _error: self._end(task, "failed", "stopped by an error"),
-            cancelled=lambda: self._end(task, "cancelled", "stopped; press Go on to paint the rest"),
+            cancelled=lambda: self._end(task, "cancelled", f"stopped; press {'Go on' if task.painted.done else 'Paint'} to paint the rest"),
         )
         job.ended.connect(self.changed.emit)
         self.changed.emit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from napari_virtual_paint.models.catalogue import default_model
 from napari_virtual_paint.plates.layouts import SeveralPlatesError
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.images import PlateImages
+from napari_virtual_paint.runtime.progress import Progress
 
 
 class PlateSession(QObject):  # type: ignore[misc]
@@ -32,6 +34,8 @@ class PlateSession(QObject):  # type: ignore[misc]
         The open plate; None before the first.
     models
         The models that can paint; None until they are listed.
+    model_chosen
+        Whether the user chose the model; until then each plate gets the one that suits it.
     queue
         The plates to be painted; what it paints of the open plate is followed.
     """
@@ -57,6 +61,7 @@ class PlateSession(QObject):  # type: ignore[misc]
         self.state = PlateState()
         self.opened: OpenedPlate | None = None
         self.models: ModelList | None = None
+        self.model_chosen = False
         self.queue = queue
         self._opening, self._loading_painted, self._listing = LatestJob(self), LatestJob(self), LatestJob(self)
         queue.field_changed.connect(self._field_changed)
@@ -86,7 +91,8 @@ class PlateSession(QObject):  # type: ignore[misc]
     # -- the state ----------------------------------------------------------------------------------------------------
 
     def update(self, state: PlateState) -> None:
-        """Apply another state; another plate or plate map is opened in the background."""
+        """Apply another state, of which the model counts as the user's choice; another plate or plate map is opened in the background."""
+        self.model_chosen = self.model_chosen or state.model != self.state.model
         same = all(getattr(state, name) == getattr(self.state, name) for name in ("path", "plate", "plate_map"))
         if not same and state.path:
             self.open(state)
@@ -113,17 +119,16 @@ class PlateSession(QObject):  # type: ignore[misc]
         name = Path(state.path).name
         self.opening.emit(name)
         self._opening.start(
-            lambda: open_chosen(state),
+            lambda: _opened_or_several(state),
             title=f"Opening {name}",
-            done=self._show,
-            failed=lambda error: self._failed(state, error),
+            done=lambda found: self._offer(state.path, found) if isinstance(found, SeveralPlatesError) else self._show(found),
+            failed=lambda _error: self.not_opened.emit(),
             cancelled=self.not_opened.emit,
         )
 
-    def _failed(self, state: PlateState, error: BaseException) -> None:
+    def _offer(self, path: str, found: SeveralPlatesError) -> None:
         self.not_opened.emit()
-        if isinstance(error, SeveralPlatesError):
-            self.several_plates.emit(state.path, error.names)
+        self.several_plates.emit(path, found.names)
 
     @timed
     def _show(self, opened: OpenedPlate) -> None:
@@ -199,6 +204,11 @@ class PlateSession(QObject):  # type: ignore[misc]
             show_error(str(error))
             return
         self.models_changed.emit()
+        self.model_chosen = True
+        self.take_model(key)
+
+    def take_model(self, key: str) -> None:
+        """Paint with another model of the list."""
         self._apply(replace(self.state, model=key))
 
     def _adopt_model(self) -> None:
@@ -210,7 +220,7 @@ class PlateSession(QObject):  # type: ignore[misc]
             key = self._model_of_job(self.models, painted)
         if key not in models:
             key = default_model(models)
-        self._apply(replace(self.state, model=key))
+        self.take_model(key)
 
     def _model_of_job(self, models: ModelList, painted: PaintedFields) -> str:
         """Return the key of the model that an output is painted with; its package is opened where it is not listed."""
@@ -227,6 +237,14 @@ class PlateSession(QObject):  # type: ignore[misc]
         """Stop all work."""
         for job in (self._opening, self._loading_painted, self._listing):
             job.close()
+
+
+def _opened_or_several(state: PlateState) -> Generator[Progress, None, OpenedPlate | SeveralPlatesError]:
+    """Open the plate of a state, or return which plates its path holds: that is a question for the user and no error."""
+    try:
+        return (yield from open_chosen(state))
+    except SeveralPlatesError as error:
+        return error
 
 
 def _without_channels(state: PlateState, before: PlateState) -> PlateState:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from napari_virtual_paint._napari.shared.model_card import listed_name
 from napari_virtual_paint.models import Model, open_model, open_models
+from napari_virtual_paint.models.ranking import RankedModel
 
 NAMES = ("rdf.yaml", "bioimageio.yaml")
+DOMAIN_WORDS = {"inside": "inside", "edge": "at the edge", "outside": "outside"}
+"""Verdict -> the words in the list of models."""
 
 
 class ModelList:
@@ -39,6 +43,30 @@ class ModelList:
     def rows(self) -> list[tuple[str, str, str]]:
         """Return key, name and tooltip of each."""
         return [(key, listed_name(model.info), f"{model.info.id}: {model.info.description}") for key, model in self.models.items()]
+
+
+def model_rows(ranked: Sequence[RankedModel]) -> list[tuple[str, str, str, bool]]:
+    """Return key, text and tooltip of each model in the order of their ranks, and whether it can be chosen."""
+    rows = []
+    for candidate in ranked:
+        info = candidate.info
+        about = f"{info.id}: {info.description}"
+        if candidate.shortfall:
+            rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", False))
+            continue
+        verdict, score = candidate.verdict, candidate.score
+        said = [f"for {info.light}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]
+        said += [] if score is None else [f"{score:.2f}"]
+        why = [
+            "" if candidate.fits else "Its channels are to be chosen.",
+            f"It paints from {info.light}; the image is named {candidate.light}." if candidate.light else "",
+            "" if verdict is None else " ".join((f"Domain check: {DOMAIN_WORDS[verdict.verdict]}.", *verdict.reasons[:1])),
+            "" if score is None else f"Correlation on unseen images, mean over its stains: {score:.2f}.",
+            about,
+        ]
+        text = " · ".join((info.name, *filter(None, said)))
+        rows.append((candidate.key, text, "\n".join(filter(None, why)), True))
+    return rows
 
 
 def is_package(path: str) -> bool:

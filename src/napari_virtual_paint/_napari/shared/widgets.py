@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QColor, QFont, QKeySequence, QPalette, QShortcut
+from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, QTimer
+from qtpy.QtGui import QColor, QFont, QKeySequence, QPalette, QResizeEvent, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -141,8 +142,34 @@ def push_button(text: str, tip: str) -> QPushButton:
     return button
 
 
+ENTITY = re.compile(r"&(amp|lt|gt|quot|#x27);")  # what `html.escape` writes
+
+
 class _Words(QLabel):  # type: ignore[misc]
-    """Takes no height while it is empty; Qt's own label would keep a blank line."""
+    """Takes no height while it is empty, and all that it needs else.
+
+    Qt's own label would keep a blank line, a QFormLayout gives it too few lines where its scroll bar has just appeared, and without a tag
+    beside it, escaped text would be shown as it is escaped.
+    """
+
+    def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
+        if text != self.text():
+            self.setMinimumHeight(0)
+            if self.textFormat() != Qt.TextFormat.PlainText:
+                self.setTextFormat(Qt.TextFormat.RichText if ENTITY.search(text) else Qt.TextFormat.AutoText)
+            super().setText(text)
+            QTimer.singleShot(0, self._fit)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        if event.oldSize().width() != self.width():
+            self.setMinimumHeight(0)
+        self._fit()
+
+    def _fit(self) -> None:
+        needed = self.heightForWidth(self.width())
+        if needed > max(self.height(), self.minimumHeight()):
+            self.setMinimumHeight(needed)
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
         return super().sizeHint() if self.text() else QSize(0, 0)
@@ -156,7 +183,8 @@ class _Words(QLabel):  # type: ignore[misc]
 
 def words(text: str = "") -> QLabel:
     """Return a text that wraps and can be copied, and takes no height while it is empty."""
-    label = _Words(text)
+    label = _Words()
+    label.setText(text)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)

@@ -20,7 +20,7 @@ from napari_virtual_paint._napari.shared.dock_area import join_tabs
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.jobs import failure_sentence
-from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
+from napari_virtual_paint._napari.shared.model_list import ModelList, is_package, model_rows
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, MANY, follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.viewer.layers import stack_from_layers
@@ -39,7 +39,6 @@ from napari_virtual_paint._napari.stain.matching import (
     fluorescence_doubt,
     forecast,
     likely,
-    model_rows,
     paintable,
     rank_for,
     select_models,

@@ -24,8 +24,6 @@ from napari_virtual_paint.stack import Stack
 if TYPE_CHECKING:
     from napari_virtual_paint.models.applicability.check import DomainVerdict
 
-DOMAIN_WORDS = {"inside": "inside", "edge": "at the edge", "outside": "outside"}
-"""Verdict -> the words in the list of models."""
 LUMINANCE = -1  # stands for the luminance among a colour picture's channels
 
 
@@ -90,7 +88,7 @@ def fit_source(source: LayerSource, info: ModelInfo, state: StainState) -> Model
         taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
         return ModelFit(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
     taken = (LUMINANCE,) if found.luminance else found.channels
-    wanted = ("/".join(info.channels[:1]),) if found.mode == "window" else info.channels
+    wanted = ("Planes",) if found.mode == "window" else info.channels
     return ModelFit(source, found, "", wanted, offered, taken, ask=found.guessed)
 
 
@@ -128,30 +126,6 @@ def fluorescence_doubt(info: ModelInfo, stack: Stack, found: Match, light: str |
         return f"{stained[0]} is named for fluorescence; this model paints from {info.light}."
     name = stack.channel_labels[found.channels[0]]
     return f"{name} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
-
-
-def model_rows(ranked: Sequence[RankedModel]) -> list[tuple[str, str, str, bool]]:
-    """Return key, text and tooltip of each model in the order of their ranks, and whether it can be chosen."""
-    rows = []
-    for candidate in ranked:
-        info = candidate.info
-        about = f"{info.id}: {info.description}"
-        if candidate.shortfall:
-            rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", False))
-            continue
-        verdict, score = candidate.verdict, candidate.score
-        said = [f"for {info.light}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]
-        said += [] if score is None else [f"{score:.2f}"]
-        why = [
-            "" if candidate.fits else "Its channels are to be chosen.",
-            f"It paints from {info.light}; the image is named {candidate.light}." if candidate.light else "",
-            "" if verdict is None else " ".join((f"Domain check: {DOMAIN_WORDS[verdict.verdict]}.", *verdict.reasons[:1])),
-            "" if score is None else f"Correlation on unseen images, mean over its stains: {score:.2f}.",
-            about,
-        ]
-        text = " · ".join((info.name, *filter(None, said)))
-        rows.append((candidate.key, text, "\n".join(filter(None, why)), True))
-    return rows
 
 
 def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) -> Forecast:

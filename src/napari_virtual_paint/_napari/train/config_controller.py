@@ -57,6 +57,8 @@ class ConfigController(QObject):  # type: ignore[misc]
     -------
     ready
         A `PreparedRun` to begin.
+    reported
+        The panel shows what the checks of the pairs found.
 
     Attributes
     ----------
@@ -67,6 +69,7 @@ class ConfigController(QObject):  # type: ignore[misc]
     """
 
     ready = Signal(object)
+    reported = Signal()
 
     def __init__(self, viewer: Any, panel: TrainPanel, monitor: RunMonitor) -> None:
         super().__init__(panel)
@@ -284,14 +287,14 @@ class ConfigController(QObject):  # type: ignore[misc]
         self._preparation.start(
             lambda: prepare(request),
             title=f"Preparing {request.folder.name}",
-            tick=lambda progress: self._panel.say(self._panel.report, progress.message),
+            tick=lambda progress: self._panel.say(self._panel.preparing, escape(progress.message)),
             done=done,
             quiet=False,
         )
         self._enable()
 
     def _preparation_ended(self) -> None:
-        self._panel.say(self._panel.report, "")
+        self._panel.say(self._panel.preparing, "")
         self.estimator.retry()
         self._enable()
 
@@ -307,14 +310,19 @@ class ConfigController(QObject):  # type: ignore[misc]
 
     def _ask(self, found: PairVerdict) -> None:
         """Ask what to do with pairs that look wrong."""
-        self._panel.say(self._panel.report, found.words)
+        self._report(found)
         self._panel.leave_out.setEnabled(found.some_are_fine)
         self._panel.asking.show()
         self._enable()
 
     @timed
     def _show_verdict(self, prepared: PreparedRun) -> None:
-        QTimer.singleShot(0, partial(self._panel.say, self._panel.report, verdict(prepared.report).words))
+        QTimer.singleShot(0, partial(self._report, verdict(prepared.report)))
+
+    def _report(self, found: PairVerdict) -> None:
+        """Show what the checks found, and bring it into view; the form is long."""
+        self._panel.say(self._panel.report, found.words)
+        self.reported.emit()
 
     def _decide(self, checks: PairChecks | None) -> None:
         """Leave bad pairs out (``leave_out``), train on all (``off``), or not at all (None)."""

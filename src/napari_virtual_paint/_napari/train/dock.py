@@ -56,7 +56,9 @@ class TrainDock(QWidget):  # type: ignore[misc]
         self.monitor = RunMonitor(viewer, self.panel)
         self.config = ConfigController(viewer, self.panel, self.monitor)
         self._scrolling = Debounced(LAYOUT, self._scroll_to_run, self)
+        self._showing_report = Debounced(LAYOUT, self._scroll_to_report, self)
         self.config.ready.connect(self._begin)
+        self.config.reported.connect(self._showing_report.start)
         self.monitor.watched.connect(self._scrolling.start)
         self.monitor.ended.connect(self.config.estimator.retry)
 
@@ -78,6 +80,12 @@ class TrainDock(QWidget):  # type: ignore[misc]
         if self.monitor.begin(prepared.request.folder, prepared.config):
             # The next training makes another model; an edited configuration is kept in the file of this one.
             self.choose(name=_next_name(self.value().name), text=None)
+
+    def _scroll_to_report(self) -> None:
+        """Bring what the checks of the pairs found into view, its beginning at least."""
+        bar, report = self.scroll.verticalScrollBar(), self.panel.report
+        top, room = report.mapTo(self.panel, report.rect().topLeft()).y(), self.scroll.viewport().height()
+        bar.setValue(min(bar.maximum(), top if report.height() > room else max(0, top + report.height() - room)))
 
     def _scroll_to_run(self) -> None:
         """Bring the run that is watched into view; the form is long."""

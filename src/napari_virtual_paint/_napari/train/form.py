@@ -45,6 +45,7 @@ LICENSE_TIP = (
     "CC BY-NC: not for commercial use. The others are licenses of software"
 )
 TEXT_HEIGHT = 170
+AMOUNT = 116  # pixels that show a number of minutes and the buttons beside it
 
 
 class TrainForm(BoundForm[TrainState]):
@@ -77,10 +78,11 @@ class TrainForm(BoundForm[TrainState]):
         self.held_out = combo("What the network never learns from: it chooses the best epoch, and gives the scores on the card", HELD_OUT)
         self.author, self.not_for = QLineEdit(), QLineEdit()
         self.license = combo(LICENSE_TIP, LICENSES)
-        self.length = combo("How long to train: a few steps are timed on this machine, and as many are made as fit", LENGTHS, letters=6)
+        self.length = combo("How long to train: a few steps are timed on this machine, and as many are made as fit", LENGTHS, letters=5)
         self.time = words()  # what the chosen length means
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
+        self.amount.setMinimumWidth(AMOUNT)
         self.device = combo("Where to train; Auto takes the fastest device there is", DEVICES)
         self.advanced = fold("Advanced")
         self.text = QPlainTextEdit()

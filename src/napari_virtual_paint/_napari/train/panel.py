@@ -48,7 +48,8 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         shown = keys.toString(QKeySequence.SequenceFormat.NativeText)
         self.start = push_button("Start", f"Write the images and the configuration, check the pairs, and train in the background ({shown})")
         QShortcut(keys, self, activated=self.start.click, context=Qt.ShortcutContext.WindowShortcut)
-        self.asking = QWidget()
+        self.preparing = words()  # how far the writing of the images and the checks of the pairs are
+        self.asking, self.question = QWidget(), words("The pairs may not be fit to learn from; the reasons are above. Train all the same?")
         self.leave_out = push_button("Leave them out", "Train without the pairs that look wrong")
         self.go_on = push_button("Train on all", "Train on these pairs as they are")
         self.give_up = push_button("Don't train", "Back to the form")
@@ -98,10 +99,14 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top.setSpacing(5)
         top.addWidget(self.welcome)
         top.addWidget(self.form)
-        for label in (self.problem, self.time, self.report):
+        for label in (self.problem, self.time, self.report, self.preparing):
             label.hide()
         top.addWidget(self.report)
-        self.asking.setLayout(_row(self.leave_out, self.go_on, self.give_up))
+        asking = QVBoxLayout(self.asking)
+        asking.setContentsMargins(0, 0, 0, 0)
+        asking.setSpacing(4)
+        asking.addWidget(self.question)
+        asking.addLayout(_row(self.leave_out, self.go_on, self.give_up))
         self.asking.hide()
         head = QHBoxLayout()
         head.addWidget(heading("Runs"), 1)
@@ -113,7 +118,7 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         self._lay_out_run()
         top.addWidget(self.watching)
         top.addStretch(1)
-        self.footer = footer(self.problem, self.asking, self.controls, _row(self.check, self.start))
+        self.footer = footer(self.problem, self.preparing, self.asking, self.controls, _row(self.check, self.start))
         for part in (self.watching, self.controls):
             part.hide()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.train.state import CONFIG, FIELD, IMAGES, INPUT, TARGET
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
     config = write_text(request.folder / CONFIG, request.text)
     loaded = load_config(config)
     yield Progress(3, 4, "Checking the pairs")
-    report = (yield from check_pairs(loaded)) if request.check and loaded.data.checks != "off" else None
+    if not request.check or loaded.data.checks == "off":
+        return PreparedRun(request, config)
+    report = yield from relay(check_pairs(loaded), lambda at: replace(at, message=f"Checking the pairs: {at.message}"))
     return PreparedRun(request, config, report)
 
 

@@ -263,12 +263,12 @@ def _offsets(usual: _Set, augment: Augment) -> list[str]:
 
 
 def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
-    """Return a note on the number of pairs whose shift can't be determined."""
-    unsure = [pair.name for pair in pairs if not pair.sure and not any(fault.kind == "unreadable" for fault in pair.faults)]
+    """Return a note on the number of pairs whose shift can't be determined, of those that are not reported as shifted already."""
+    unsure = [pair.name for pair in pairs if not pair.sure and not any(fault.kind in ("unreadable", "shifted") for fault in pair.faults)]
     if not unsure:
         return []
     count = f"{len(unsure)} of {len(pairs)} pairs ({', '.join(unsure[:4])}{', ...' * (len(unsure) > 4)})"
-    return [f"Of {count} it is not sure whether they are shifted by 1 to 2 px: input and stains have too little in common."]
+    return [f"In {count} a shift of 1 to 2 px can't be ruled out: input and stains have too little in common."]
 
 
 def _empty_stains(statistics: Sequence[PairStatistics]) -> list[str]:
