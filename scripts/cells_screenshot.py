@@ -1,4 +1,4 @@
-"""Take the picture of the Cells dock for the documentation.
+"""Take the pictures of the Cells dock for the documentation.
 
 Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/cells_screenshot.py``.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import napari
 
 from napari_virtual_paint._napari import commands, demo
+from napari_virtual_paint._napari.cells.dock import GROUP_TAB, WALK_TAB
 from napari_virtual_paint._napari.cells.walk import WalkPlan
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
@@ -39,10 +41,47 @@ def main() -> None:
     dock.view.tabs.setCurrentIndex(0)
     rest(dock)
     viewer.window.screenshot(str(options.output / "cells.png"), canvas_only=False, flash=False)
-    dock.view.tabs.setCurrentIndex(2)
+    dock.view.tabs.setCurrentIndex(WALK_TAB)
     rest(dock)
     viewer.window.screenshot(str(options.output / "cells-walk.png"), canvas_only=False, flash=False)
+    clear(viewer)
+    group(viewer, dock)
+    viewer.window.screenshot(str(options.output / "cells-group.png"), canvas_only=False, flash=False)
+    clear(viewer)
+    gallery(viewer, dock)
+    viewer.window.screenshot(str(options.output / "cells-gallery-layers.png"), canvas_only=False, flash=False)
     viewer.close()
+
+
+def clear(viewer: napari.Viewer) -> None:
+    for layer in list(viewer.layers):
+        viewer.layers.remove(layer)
+        demo.wait_until(lambda: False, time.monotonic() + 0.1)
+
+
+def group(viewer: napari.Viewer, dock) -> None:
+    """Shift the nuclear area of a group, and add the cells to the viewer."""
+    column = next(column for column in dock.opened.cohort.groupings if column != "Metadata_Well")
+    dock.view.tabs.setCurrentIndex(GROUP_TAB)
+    value = dock.opened.cohort.groupings[column][0]
+    dock.group.set_shift(replace(dock.view.group.value(), column=column, values=(value,), feature=AREA, by=1.5))
+    rest(dock)
+    dock.view.group.send.click()
+    wait(lambda: len(viewer.layers) == len(dock.opened.model.channels) + 1)
+    rest(dock)
+
+
+def gallery(viewer: napari.Viewer, dock) -> None:
+    """Add the gallery to the viewer."""
+    dock.view.tabs.setCurrentIndex(0)
+    dock.editor.reset_all()
+    rest(dock)
+    dock.show_gallery()
+    wait(lambda: dock.gallery_dialog is not None)
+    dock.send_gallery()
+    dock.gallery_dialog.close()
+    wait(lambda: len(viewer.layers) == len(dock.opened.model.channels) + 1)
+    rest(dock)
 
 
 def walk(viewer: napari.Viewer, dock) -> None:

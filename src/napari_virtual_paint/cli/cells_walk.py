@@ -54,6 +54,13 @@ def add_parser(subparsers: Any) -> None:
         "--frames", type=whole_number(2, 10_000), default=9, metavar="N", help="line: frames, including both ends (default: %(default)s)"
     )
     parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="of a model with noise: another seed, other cells (default: 0)",
+    )
+    parser.add_argument(
         "--rate", type=number(most=1000, above=0), default=4.0, metavar="N", help="frames per second of a film (default: %(default)g)"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.gif, OUT.mp4, or OUT.ome.tif with the intensities")
@@ -73,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     cohort = _cohort(model, args.table)
     print_notes(cohort.notes)
     walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames, follow=not args.alone)
-    frames = generate(model, walk.values)
+    frames = generate(model, walk.values, seed=args.seed)
     pictured = pictured_cells(model, cohort)
     real = pictured.like(walk.values) if pictured is not None else None
     path = save_walk(
@@ -85,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         real=None if real is None else real.crops[:, 0],
         pixel_size=model.pixel_size,
         rate=args.rate,
-        provenance={"model": model.id, "version": model.version, "cells": cohort.name, "walk": list(walk.ends)},
+        provenance={"model": model.id, "version": model.version, "cells": cohort.name, "seed": args.seed, "walk": list(walk.ends)},
         overwrite=args.overwrite,
     )
     report = {
@@ -95,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         "to": args.end,
         "along": args.along,
         "frames": len(walk),
+        "seed": args.seed,
         "features_taken": walk.taken,
         "cosine": walk.scores,
         "most_like": _most_like(real),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from dataclasses import replace
 from importlib.resources import files
@@ -17,7 +18,7 @@ from qtpy.QtWidgets import QFileDialog, QScrollArea
 
 from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
-from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
+from napari_virtual_paint._napari.cells.dock import GROUP_TAB, MAP_TAB, CellsDock
 from napari_virtual_paint._napari.cells.jobs import measured as really_measured
 from napari_virtual_paint._napari.cells.map import MapView
 from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
@@ -25,14 +26,16 @@ from napari_virtual_paint._napari.cells.picture import LOW, CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
 from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
-from napari_virtual_paint._napari.cells.walk import WalkPlan
+from napari_virtual_paint._napari.cells.walk import FRAME, WalkPlan
 from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.model import build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.populations.composite import colours_of, composite, scaled
+from napari_virtual_paint.cells.populations.group_shift import members, shifted
 from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.cells.populations.walks import sweep
 from napari_virtual_paint.cells.transform import Transform
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -201,11 +204,11 @@ def test_frames_never_queue(painter, qtbot):
     """While one vector is painted twenty come; of these the last alone is painted."""
     started, release, seen = threading.Event(), threading.Event(), []
 
-    def slow(vectors):
-        seen.append(float(vectors[0, 0]))
+    def slow(vector):
+        seen.append(float(vector[0]))
         started.set()
         release.wait(30)
-        return vectors[:, None, None]
+        return vector[:, None, None]
 
     shown = []
     painter.generated.connect(lambda cell: shown.append(cell.version))
@@ -222,10 +225,10 @@ def test_frames_never_queue(painter, qtbot):
 
 
 def test_a_vector_that_can_not_be_painted_is_told_and_the_next_one_tried(painter, qtbot):
-    def fussy(vectors):
-        if vectors[0, 0] == 1:
+    def fussy(vector):
+        if vector[0] == 1:
             raise ValueError("one")
-        return vectors[:, None, None]
+        return vector[:, None, None]
 
     painter.open(fussy, lambda vector, cell: None)
     painter.request(1, np.ones(1, np.float32))
@@ -315,14 +318,15 @@ def test_the_meter_turns_amber_where_the_picture_does_not_obey(dock, qtbot, monk
     rest(qtbot, dock)
     assert dock.view.meter.gain == pytest.approx(0.3, abs=0.01)
     assert dock.view.meter.level == "rare", "amber"
-    assert dock.view.meter.words == "Like real cells; drawn: 30 % of the change"
+    assert dock.view.meter.words == "Like real cells; the picture shows 30 % of the change"
+    assert dock.view.meter.trust.value == pytest.approx(30, abs=1)
     drawn["share"] = 0.9
     dock.shaping.set_feature(AREA, float(start[0] + 1.2 * dock.opened.population.spread[0]))
     assert np.isnan(dock.view.meter.gain), "not known for the new picture"
     rest(qtbot, dock)
     assert dock.view.meter.gain == pytest.approx(0.9, abs=0.01)
     assert dock.view.meter.level == "real"
-    assert dock.view.meter.words == "Like real cells"
+    assert dock.view.meter.words == "Like real cells; the picture obeys"
 
 
 def test_the_meter_goes_amber_then_red(dock, qtbot):
@@ -471,10 +475,22 @@ def test_a_walk_becomes_layers_with_a_slider_and_the_score_in_words(dock, qtbot)
     viewer = dock.viewer
     dock.view.walk.setValue(WalkPlan(("Metadata_Treatment", "DMSO"), ("Metadata_Treatment", "drug"), step=20))
     dock.view.walk.go.click()
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2 and viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4 and viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
     rest(qtbot, dock)
     walked = dock.view.walk.walked
     assert viewer.layers[0].data.shape == (len(walked.walk), SIZE, SIZE)
+    real, crops = viewer.layers["DNA (walk, real)"], dock.opened.cohort.crops
+    for step, vector in enumerate(walked.walk.values):
+        nearest = dock.opened.population.neighbours(vector, 1)[0][0, 0]
+        assert np.allclose(real.data[step], crops[nearest, 0])
+    assert real.translate[-2] < viewer.layers[0].translate[-2], "above the generated cells"
+    strip = dock.view.walk.strip.index(0, 0)
+    assert strip.data(Qt.ItemDataRole.DecorationRole).height() > 2 * FRAME
+    assert f"#{walked.real.rows[0, 0]}" in strip.data(Qt.ItemDataRole.ToolTipRole)
+    command = dock.walks.copy_command()
+    assert shlex.split(command)[3:8] == [dock.value().model, "--from", "Metadata_Treatment=DMSO", "--to", "Metadata_Treatment=drug"]
+    assert "--step 20" in command
+    assert "--alone" not in command
     assert np.allclose(viewer.layers[1].data, walked.frames[:, 1])
     assert viewer.layers[0].axis_labels[0] == "step"
     assert viewer.canvas.overlays["text"].text == walked.walk.captions[0]
@@ -504,6 +520,115 @@ def test_walks_and_galleries_are_written(dock, qtbot, tmp_path, monkeypatch):
     dock.walks.save(tmp_path / "walk.xyz")
     rest(qtbot, dock)
     assert any("walk.xyz: a walk is written as" in message for message in messages())
+
+
+def test_the_gallery_goes_to_the_viewer_as_a_grid_and_undo_takes_it_out_whole(dock, qtbot):
+    viewer = dock.viewer
+    viewer.add_image(np.zeros((8, 8)), name="mine")
+    dock.show_gallery()
+    qtbot.waitUntil(lambda: dock.gallery_dialog is not None and dock.gallery_dialog.isVisible(), timeout=PATIENCE)
+    dock.gallery_dialog.send.click()
+    dock.gallery_dialog.close()
+    names = ["mine", "DNA (gallery)", "ER (gallery)", "Labels (gallery)"]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == names, timeout=PATIENCE)
+    population, layer = dock.opened.population, viewer.layers["DNA (gallery)"]
+    features = [NAMES[0], "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area"]
+    vectors = sweep(population, features[1], base=dock.editor.vector.base)
+    down, right = SIZE + 6, SIZE + 2
+    cell = layer.data[down : down + SIZE, 3 * right : 3 * right + SIZE]
+    assert np.allclose(cell, generate(dock.opened.model, vectors[3])[0, 0], atol=1e-2), "second row, fourth percentile; others follow"
+    assert layer.data.shape == (4 * down - 6, 5 * right - 2)
+    assert our_metadata(layer)["provenance"]["features"] == features
+    labels = list(viewer.layers["Labels (gallery)"].features["label"])
+    assert labels[0] == "Nuclei AreaShape Area"
+    assert labels[4].startswith("5 %: ")
+    assert len(labels) == 4 + 20
+    dock.view.undo.click()
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["mine"], timeout=PATIENCE)
+    dock.view.redo.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=PATIENCE)
+    dock.view.undo.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=PATIENCE)
+
+
+def test_the_real_cells_most_like_what_is_asked_stand_beside_it(dock, qtbot):
+    picture, population = dock.view.picture, dock.opened.population
+
+    def expected():
+        z = population.points.of(population.values) - population.points.of(dock.editor.vector.values)
+        away = np.sqrt((z**2).mean(axis=1))
+        away[dock.shaping.cell] = np.inf  # stands on the left already
+        return np.argsort(away)[:3], np.sort(away)[:3]
+
+    first = expected()
+    assert picture.like.positions.tolist() == first[0].tolist()
+    dock.shaping.set_feature(AREA, float(population.percentile(AREA, 99)))
+    rest(qtbot, dock)
+    positions, distances = expected()
+    assert picture.like.positions.tolist() == positions.tolist()
+    assert positions.tolist() != first[0].tolist()
+    assert picture.like.distances == pytest.approx(distances, abs=1e-4)
+    tip = picture.like_tip(1)
+    assert f"Real cell #{positions[1]}" in tip
+    assert f"{distances[1]:.2f} SD a feature" in tip
+    box = picture.like_boxes()[1]
+    assert picture.rect().contains(box)
+    QTest.mouseClick(picture, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, box.center())
+    assert dock.shaping.cell == positions[1]
+
+
+def test_a_table_without_pictures_is_compared_with_the_models_own_cells(open_dock, dock, tmp_path):
+    other = open_dock(table=table_of(dock, tmp_path / "cells.parquet", Metadata_Well=["A1", "B1"] * 30))
+    assert other.opened.cohort.crops is None
+    assert len(other.view.picture.like.positions) == 3
+    assert "Click" not in other.view.picture.like_tip(0), "they are no rows of the table"
+    QTest.mouseClick(other.view.picture, Qt.MouseButton.LeftButton, pos=other.view.picture.like_boxes()[0].center())
+    assert other.shaping.cell == other.opened.first
+
+
+def test_a_group_is_shifted_and_twelve_cells_change_at_once(dock, qtbot):
+    dock.shaping.set_feature(NAMES[4], 5.0)
+    dock.view.tabs.setCurrentIndex(GROUP_TAB)
+    panel, population = dock.view.group, dock.opened.population
+    assert panel.value().feature == NAMES[4], "what was moved"
+    panel.column.setCurrentIndex(panel.column.findData("Metadata_Treatment"))
+    rest(qtbot, dock)
+    rows = members(np.arange(1, COUNT, 2))
+    assert panel.value().values == ("DMSO",)
+    assert np.allclose(panel.view.cells, generate_scaled(dock.opened.model, population.values[rows]), atol=1e-5)
+    assert panel.note.text().startswith("12 of 30 cells")
+    panel.slider.setValue(150)
+    rest(qtbot, dock)
+    vectors = shifted(population, rows, NAMES[4], 1.5 * float(population.spread[4]))
+    assert np.allclose(panel.view.cells, generate_scaled(dock.opened.model, vectors), atol=1e-5)
+    assert panel.by.text().startswith("+1.50 SD (+")
+    dock.choose(follow=False)
+    rest(qtbot, dock)
+    alone = shifted(population, rows, NAMES[4], 1.5 * float(population.spread[4]), follow=False)
+    assert np.allclose(panel.view.cells, generate_scaled(dock.opened.model, alone), atol=1e-5)
+    panel.menu.actions()[1].setChecked(True)
+    panel.menu.actions()[0].setChecked(False)
+    rest(qtbot, dock)
+    assert len(panel.view.boxes(12)) == 12
+    assert all(panel.view.rect().contains(box) for box in panel.view.boxes(12))
+    panel.send.click()
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 3, timeout=PATIENCE)
+    rows = members(np.arange(0, COUNT, 2))
+    data, down = dock.viewer.layers["DNA (group)"].data, SIZE + 6
+    assert data.shape == (4 * down - 6, 6 * (SIZE + 2) - 2)
+    assert np.allclose(data[:SIZE, :SIZE], generate(dock.opened.model, population.values[rows[0]])[0, 0], atol=1e-2)
+    moved = shifted(population, rows[:1], NAMES[4], 1.5 * float(population.spread[4]), follow=False)
+    assert np.allclose(data[down : down + SIZE, :SIZE], generate(dock.opened.model, moved)[0, 0], atol=1e-2), "below it, shifted"
+    assert our_metadata(dock.viewer.layers[0])["provenance"]["group"] == "Treatment = drug"
+    panel.menu.actions()[1].setChecked(False)
+    assert panel.note.text() == "Tick a group: no cell is shown."
+    dock.view.undo.click()
+    qtbot.waitUntil(lambda: not dock.viewer.layers, timeout=PATIENCE)
+
+
+def test_another_cell_is_offered_by_models_with_noise(dock, qtbot, monkeypatch):
+    assert not dock.view.another.isEnabled()
+    assert "takes no noise" in dock.view.another.toolTip()
 
 
 def test_the_map_shows_the_path_and_a_click_opens_the_cell(dock, qtbot):

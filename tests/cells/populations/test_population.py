@@ -73,6 +73,21 @@ def test_many_moved_features_are_solved_like_few(population, monkeypatch):
     assert np.allclose(population.conditional(population.values[0], moved), few, rtol=1e-5)
 
 
+@pytest.mark.parametrize("count", [10, 70, 110])
+def test_many_moved_features_carry_the_others_as_the_whole_covariance_does(count):
+    """Fewer cells than features: against the covariance formed as a matrix."""
+    found = Population(correlated(40, 120), [f"f{i}" for i in range(120)])
+    spectrum = found._spectrum
+    whole = (spectrum.vectors * spectrum.extra) @ spectrum.vectors.T + spectrum.floor * np.eye(120)
+    moved = np.random.default_rng(0).permutation(120)[:count]
+    step = np.linspace(-2, 2, count)
+    expected = whole[:, moved] @ np.linalg.solve(whole[np.ix_(moved, moved)], step)
+    assert spectrum.carried(moved, step) == pytest.approx(expected, abs=1e-8)
+    cell = found.values[0].astype(np.float64)
+    z = found.conditional(cell, {int(i): float(cell[i] + by * found.spread[i]) for i, by in zip(moved, step, strict=True)}) - cell
+    assert z / found.spread == pytest.approx(expected, abs=1e-3)
+
+
 def test_constant_and_missing_values_carry_nothing():
     values = correlated(50, 4)
     values[:, 1] = 3.0

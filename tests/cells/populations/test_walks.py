@@ -253,7 +253,7 @@ def test_the_command_walks_between_groups(tmp_path, capsys, monkeypatch):
 
     model = fake_model(40)
     monkeypatch.setattr(cells, "open_cell_model", lambda _: model)
-    monkeypatch.setattr(cells, "generate", lambda found, values: found.paint(values))
+    monkeypatch.setattr(cells, "generate", lambda found, values, seed: found.paint(values))
     ends = ["--from", "Metadata_Treatment=DMSO", "--to", "Metadata_Treatment=drug"]
     out = tmp_path / "walk.gif"
     assert cells_walk.run(parsed("fake", *ends, "--step", "5", "-o", str(out), "--json")) == 0

@@ -14,11 +14,13 @@ from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 from napari_virtual_paint._napari.cells import layers
 from napari_virtual_paint._napari.cells.feature_vector import VectorEditor
 from napari_virtual_paint._napari.cells.gallery_dialog import GalleryDialog
+from napari_virtual_paint._napari.cells.group import GroupController
 from napari_virtual_paint._napari.cells.jobs import Gallery, draw_gallery, gallery_features, measured, write_gallery
 from napari_virtual_paint._napari.cells.layers import InViewer
 from napari_virtual_paint._napari.cells.map import MapController
 from napari_virtual_paint._napari.cells.panel import CellsPanel
 from napari_virtual_paint._napari.cells.shaping import ShapingController
+from napari_virtual_paint._napari.cells.slider_row import number
 from napari_virtual_paint._napari.cells.state import CellsState, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells.walk import WalkController
 from napari_virtual_paint._napari.shared.background import LatestJob
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 OWN = "The model's own cells"
 TABLES = "Tables of cells (*.parquet *.csv *.csv.gz *.tsv *.sqlite *.db);;All files (*)"
-MAP_TAB = 3
+GROUP_TAB, WALK_TAB, MAP_TAB = 2, 3, 4
 
 
 class CellsDock(QWidget):  # type: ignore[misc]
@@ -49,8 +51,8 @@ class CellsDock(QWidget):  # type: ignore[misc]
         Its widgets, which edit the `CellsState`.
     editor
         The feature vector that is edited.
-    shaping, walks, map
-        Controllers: of the edited cell, of walks, and of the map of the population.
+    shaping, group, walks, map
+        Controllers: of the edited cell, of a shifted group, of walks, and of the map of the population.
     in_viewer
         What it has in the viewer: clicks, and the caption of a walk.
     """
@@ -65,6 +67,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         self.editor = VectorEditor(self)
         self.in_viewer = InViewer(viewer, self)
         self.shaping = ShapingController(self.view, self.editor, viewer, self)
+        self.group = GroupController(self.view.group, self.editor, self.in_viewer, self)
         self.walks = WalkController(self.view.walk, self.editor, self.in_viewer, self)
         self.map = MapController(self.view.map, self.editor, self)
         self._listing, self._opening, self._clicking, self._drawing = (LatestJob(self) for _ in range(4))
@@ -106,7 +109,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
     @property
     def busy(self) -> bool:
         """Whether a requested result is still missing."""
-        return any(job.running for job in self._jobs) or self.shaping.busy or self.walks.busy or self.map.busy
+        return any(job.running for job in self._jobs) or any(part.busy for part in (self.shaping, self.group, self.walks, self.map))
 
     def pick_at(self, position: Any) -> None:
         """Go to the cell at a place in the viewer (world coordinates): the table's row there, else it is measured."""
@@ -139,9 +142,12 @@ class CellsDock(QWidget):  # type: ignore[misc]
         """Draw the gallery of the features selected, moved, or of the usual ones, on the picked cell, and show it in a window."""
         opened, vector = self.opened, self.editor.vector
         if opened is not None and vector is not None:
-            names, follow = gallery_features(opened, self.view.sliders.selected(), vector.moved), self.editor.follow
+            names, state = gallery_features(opened, self.view.sliders.selected(), vector.moved), self.value()
             self._drawing.start_function(
-                lambda: draw_gallery(opened, names, vector.base, follow), title="Drawing the gallery", done=self._gallery_drawn, quiet=False
+                lambda: draw_gallery(opened, names, vector.base, state.follow, state.seed),
+                title="Drawing the gallery",
+                done=self._gallery_drawn,
+                quiet=False,
             )
 
     def save_gallery(self, path: str | Path) -> None:
@@ -154,17 +160,32 @@ class CellsDock(QWidget):  # type: ignore[misc]
                 done=lambda found: show_info(f"The gallery is in {found}"),
             )
 
+    def send_gallery(self) -> None:
+        """Add the cells of the gallery that was drawn last to the viewer, in a grid."""
+        drawn, opened = self._gallery, self.opened
+        if drawn is not None and opened is not None:
+            swept = drawn.swept
+            labels = [
+                [f"{percent:g} %: {number(float(value))}" for percent, value in zip(swept.percentiles, row, strict=True)]
+                for row in swept.values
+            ]
+            rows = [name.replace("_", " ") for name in swept.features]
+            made = layers.grid_layers(opened, swept.cells, "gallery", drawn.provenance, rows, labels)
+            self.in_viewer.add_whole(made, self.editor.stack, "add the gallery")
+
     def _gallery_drawn(self, drawn: Gallery) -> None:
         self._gallery = drawn
         self.gallery_dialog = GalleryDialog(drawn.picture, self)
         self.gallery_dialog.saved.connect(self.save_gallery)
+        self.gallery_dialog.sent.connect(self.send_gallery)
         self.gallery_dialog.show()
 
     def send_to_viewer(self) -> None:
         """Add the generated cell to the viewer."""
         if self.opened is not None and self.view.picture.made is not None and self.editor.vector is not None:
             row = layers.cells_in(self.viewer)
-            self.in_viewer.add(layers.cell_layers(self.opened, self.view.picture.made, self.editor.vector.moved, row))
+            moved, seed = self.editor.vector.moved, self.value().seed
+            self.in_viewer.add(layers.cell_layers(self.opened, self.view.picture.made, moved, row, seed))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Stop all work, and leave the viewer alone."""
@@ -176,7 +197,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         for job in self._jobs:
             job.close()
         self._steps.clear()
-        for part in (self.shaping, self.walks, self.map, self.in_viewer):
+        for part in (self.shaping, self.group, self.walks, self.map, self.in_viewer):
             part.close()
 
     def _connect(self) -> None:
@@ -185,6 +206,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         view.open_model.clicked.connect(lambda: self._choose_file("model", "Open a cell model", "Cell models (*.zip)"))
         view.open_table.clicked.connect(lambda: self._choose_file("table", "Open a table of cells", TABLES))
         view.send.clicked.connect(self.send_to_viewer)
+        view.another.clicked.connect(lambda _checked: self.choose(seed=self.value().seed + 1))
         view.gallery.clicked.connect(lambda _checked: self.show_gallery())
         view.cells.folders.connect(self._choose_images)
         view.cells.picking.connect(self.in_viewer.set_picking)
@@ -199,6 +221,12 @@ class CellsDock(QWidget):  # type: ignore[misc]
         self._offer()
         if state.follow != before.follow:
             self.editor.set_follow(state.follow)
+            self.view.walk.follow = state.follow
+            self.group.set_follow(state.follow)
+        if state.seed != before.seed:
+            self.view.walk.seed = state.seed
+            self.shaping.set_seed(state.seed)
+            self.group.set_seed(state.seed)
         if state.difference != before.difference:
             self.view.picture.set_apart(state.difference)
         if (state.model, state.table) != (before.model, before.table):
@@ -206,7 +234,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         elif state.images != before.images:
             self.shaping.look_in(state.images)
         if state.hidden != before.hidden and self.opened is not None:
-            self.view.picture.set_shown(self.view.shown_channels())
+            self._show_channels()
 
     def _listed(self, models: list[tuple[str, str, str]]) -> None:
         known = {row[0] for row in self._models}
@@ -256,18 +284,28 @@ class CellsDock(QWidget):  # type: ignore[misc]
             lambda: view.sliders.tree.set_features(opened.features),
             lambda: self.map.open(opened),
             lambda: self.shaping.open(opened),
-            lambda: view.picture.set_shown(view.shown_channels()),
             lambda: view.cells.open(opened),
             lambda: view.cells.show_picked(self.shaping.cell),
             lambda: self.walks.open(opened),
+            lambda: self.group.open(opened),
+            self._show_channels,
             lambda: self._tab_changed(view.tabs.currentIndex()),
             lambda: view.set_status(""),
             lambda: view.set_ready(True),
         )
 
+    def _show_channels(self) -> None:
+        shown = self.view.shown_channels()
+        self.view.picture.set_shown(shown)
+        self.view.group.view.set_shown(shown)
+
     def _tab_changed(self, tab: int) -> None:
         if tab == MAP_TAB:
             self.map.show()
+        if tab == GROUP_TAB:
+            self.group.show()
+        else:
+            self.group.hide()
 
     def _choose_file(self, field: str, title: str, kinds: str) -> None:
         path, _ = QFileDialog.getOpenFileName(self, title, "", kinds)

@@ -116,6 +116,11 @@ class VectorEditor(QObject):  # type: ignore[misc]
         if self.vector is not None:
             self._push(replace(self.vector, values=np.asarray(values, np.float32).copy(), moved={}), text)
 
+    def renew(self) -> None:
+        """Count the vector as new: its picture changes, by another seed."""
+        if self.vector is not None:
+            self.show(self.vector)
+
     def show(self, vector: EditedVector, index: int = -1) -> None:
         """Show a vector; called by undo and redo."""
         self.vector = vector

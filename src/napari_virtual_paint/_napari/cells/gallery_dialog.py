@@ -16,6 +16,8 @@ class GalleryDialog(QDialog):  # type: ignore[misc]
 
     saved = Signal(str)
     """The path to write it to."""
+    sent = Signal()
+    """The cells are to be layers of the viewer."""
 
     def __init__(self, picture: bytes, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -26,13 +28,16 @@ class GalleryDialog(QDialog):  # type: ignore[misc]
         self.picture = QLabel()
         self.picture.setPixmap(pixmap)
         self.save = push_button("Save…", "Write the gallery as a picture (PNG) or a drawing (PDF, SVG)")
+        self.send = push_button("To viewer", "Add the cells to the viewer in a grid, a layer per channel; Undo removes them again")
         self.close_button = push_button("Close", "Close this window; nothing is saved")
         self.save.clicked.connect(self._choose)
+        self.send.clicked.connect(self.sent)
         self.close_button.clicked.connect(self.close)
         scroll = QScrollArea()
         scroll.setWidget(self.picture)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
+        buttons.addWidget(self.send)
         buttons.addWidget(self.save)
         buttons.addWidget(self.close_button)
         column = QVBoxLayout(self)

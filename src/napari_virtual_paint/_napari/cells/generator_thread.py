@@ -1,4 +1,4 @@
-"""Generating the edited cell: one thread that always takes the newest vector, so that frames never queue."""
+"""Generating the edited cell, or a shifted group: one thread that always takes the newest request, so that frames never queue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,26 @@ REST = 0.06  # seconds without a newer vector before the distance is computed: w
 NAME = "napari-virtual-paint cells"
 
 Floats = npt.NDArray[np.float32]
-Generate = Callable[[Floats], Floats]  # vectors (n, p) -> cells (n, C, d, d) on the display scale
-DistanceTo = Callable[[Floats, int], "Distance"]  # a vector and the cell that it was made from -> its distance from real cells
+Generate = Callable[[Any], Floats]  # a vector (p,), or what else is requested -> cells (..., C, d, d) on the display scale
+DistanceTo = Callable[[Any, int], "Distance"]  # a vector and the cell that it was made from -> its distance from real cells
+LikeTo = Callable[[Any, int], "Like"]  # a vector and the cell that it was made from -> the other real cells that are most like it
+
+
+@dataclass(frozen=True, eq=False)
+class Like:
+    """Real cells that are most like a vector, the nearest first."""
+
+    positions: npt.NDArray[np.intp]  # (m,), in the cells that have pictures
+    distances: npt.NDArray[np.float64]  # (m,), standard deviations a feature
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedCell:
-    """A generated cell (C, d, d) on the display scale, and the version of its vector."""
+    """A generated cell (C, d, d) on the display scale (or several), the version of its vector, and the real cells like it."""
 
     version: int
     crop: Floats
+    like: Like | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +55,11 @@ class _VectorDistance:
 @dataclass(frozen=True, eq=False)
 class _GenerateRequest:
     version: int
-    vector: Floats
+    vector: Any
     cell: int
     generate: Generate
-    distance_to: DistanceTo
+    distance_to: DistanceTo | None
+    like_to: LikeTo | None
 
 
 class GeneratorThread(QObject):  # type: ignore[misc]
@@ -75,15 +86,16 @@ class GeneratorThread(QObject):  # type: ignore[misc]
         self.requested = self.shown = self._last_distance = -1
         self._generate: Generate | None = None
         self._distance_to: DistanceTo | None = None
+        self._like_to: LikeTo | None = None
         self._waiting: _GenerateRequest | None = None
         self._changed = threading.Condition()
         self._running = False
         self._on_screen = threading.Event()
         self._result.connect(self._arrived)
 
-    def open(self, generate: Generate, distance_to: DistanceTo) -> None:
+    def open(self, generate: Generate, distance_to: DistanceTo | None = None, like_to: LikeTo | None = None) -> None:
         """Use these functions from now on; a vector that still waits is dropped."""
-        self._generate, self._distance_to = generate, distance_to
+        self._generate, self._distance_to, self._like_to = generate, distance_to, like_to
         with self._changed:
             self._waiting = None
 
@@ -93,13 +105,13 @@ class GeneratorThread(QObject):  # type: ignore[misc]
         return min(self.shown, self._last_distance) < self.requested
 
     @timed
-    def request(self, version: int, vector: Floats, cell: int = -1) -> None:
+    def request(self, version: int, vector: Any, cell: int = -1) -> None:
         """Request the picture of a vector; one that still waits is dropped."""
-        if self._generate is None or self._distance_to is None:
+        if self._generate is None:
             return
         self.requested = version
         with self._changed:
-            self._waiting = _GenerateRequest(version, vector, cell, self._generate, self._distance_to)
+            self._waiting = _GenerateRequest(version, vector, cell, self._generate, self._distance_to, self._like_to)
             self._changed.notify()
             start, self._running = not self._running, True
         if start:
@@ -118,7 +130,7 @@ class GeneratorThread(QObject):  # type: ignore[misc]
         """End the thread after the current picture."""
         with self._changed:
             self._waiting = None
-            self._generate = self._distance_to = None
+            self._generate = self._distance_to = self._like_to = None
             self._changed.notify()
 
     def _work(self) -> None:
@@ -133,11 +145,12 @@ class GeneratorThread(QObject):  # type: ignore[misc]
         _use_one_core()
         while (request := self._next()) is not None:
             try:
-                crop = request.generate(request.vector[None])[0]
+                crop = request.generate(request.vector)
+                like = None if request.like_to is None else request.like_to(request.vector, request.cell)
                 self._on_screen.clear()
-                self._emit(GeneratedCell(request.version, crop))
+                self._emit(GeneratedCell(request.version, crop, like))
                 self._on_screen.wait(UNSEEN)
-                if self._at_rest():
+                if request.distance_to is not None and self._at_rest():
                     self._emit(_VectorDistance(request.version, request.distance_to(request.vector, request.cell)))
             except Exception as error:  # noqa: BLE001 - the user gets a sentence, and the next vector is tried
                 self._emit(error)
@@ -174,6 +187,8 @@ class GeneratorThread(QObject):  # type: ignore[misc]
                 self.distance_known.emit(result.distance)
         elif result.version > self.shown:
             self.shown = result.version
+            if self._distance_to is None:
+                self._last_distance = result.version
             self.generated.emit(result)
 
 

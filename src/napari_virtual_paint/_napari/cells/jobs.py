@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
+from napari_virtual_paint._napari.cells.state import provenance_of
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
+    from napari_virtual_paint.cells.populations.gallery import SweptCells
 
 Floats = npt.NDArray[np.float32]
 SCREEN_DPI = 100
@@ -164,33 +166,28 @@ class Gallery:
 
     figure: Any  # of matplotlib
     picture: bytes  # the figure as PNG, for the screen
+    swept: SweptCells
+    provenance: Mapping[str, Any]
 
 
-def draw_gallery(opened: Opened, features: list[str], base: Floats, follow: bool) -> Gallery:
+def draw_gallery(opened: Opened, features: list[str], base: Floats, follow: bool, seed: int = 0) -> Gallery:
     """Draw the gallery of some features (on a worker)."""
     from napari_virtual_paint.cells.cp2image.model import generate
-    from napari_virtual_paint.cells.populations.gallery import gallery
+    from napari_virtual_paint.cells.populations.gallery import figure_of, sweep_cells
 
-    figure = gallery(
-        lambda vectors: generate(opened.model, vectors),
-        opened.population,
-        features,
-        opened.model.channels,
-        opened.limits,
-        base=base,
-        follow=follow,
-        title=f"{opened.model.name}: features at percentiles of {len(opened.population):,} cells",
-    )
+    swept = sweep_cells(lambda vectors: generate(opened.model, vectors, seed=seed), opened.population, features, base=base, follow=follow)
+    title = f"{opened.model.name}: features at percentiles of {len(opened.population):,} cells"
+    figure = figure_of(swept, opened.model.channels, opened.limits, title)
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=SCREEN_DPI, facecolor="white")
-    return Gallery(figure, picture.getvalue())
+    return Gallery(figure, picture.getvalue(), swept, provenance_of(opened, seed, follow=follow, features=features))
 
 
 def write_gallery(gallery: Gallery, path: str | Path) -> Path:
     """Write a gallery (on a worker)."""
     from napari_virtual_paint.cells.populations.gallery import save_gallery
 
-    return save_gallery(gallery.figure, path, overwrite=True)  # confirmed in the file dialog
+    return save_gallery(gallery.figure, path, provenance=gallery.provenance, overwrite=True)  # confirmed in the file dialog
 
 
 def gallery_features(opened: Opened, selected: Sequence[int], moved: Mapping[int, float]) -> list[str]:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtGui import QUndoCommand, QUndoStack
 
-from napari_virtual_paint._napari.cells.state import Opened
+from napari_virtual_paint._napari.cells.state import Opened, provenance_of
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.viewer.layers import (
+    KEY,
     LayerData,
     LayerSource,
     image_layers,
@@ -166,30 +168,84 @@ def _rows_of(source: LayerSource, opened: Opened) -> npt.NDArray[np.intp] | None
     return np.flatnonzero(fitting)
 
 
-def cell_layers(opened: Opened, scaled: Crop, moved: Mapping[int, float], row: int = 0) -> list[LayerData]:
+def cell_layers(opened: Opened, scaled: Crop, moved: Mapping[int, float], row: int = 0, seed: int = 0) -> list[LayerData]:
     """Return a generated cell (C, d, d), on the display scale, as one layer per channel; each further one (row) lies below the last.
 
-    The layers are in grey levels and have the model's pixel size; their provenance names the features that were moved.
+    The layers are in grey levels and have the model's pixel size; their provenance names the features that were moved, and the seed.
     """
     from napari_virtual_paint.cells.cp2image.model import to_grey_levels
 
     model = opened.model
-    provenance = _provenance(opened, moved={model.features[index]: value for index, value in moved.items()})
-    pixels = to_grey_levels(model, scaled)[None, :, None]
-    stack = Stack(pixels, tuple(model.channels), _size(opened), provenance=provenance)
-    names = [f"{channel} (generated)" for channel in opened.model.channels]
-    return _beside(layer_data_from_stack(stack, names=names, metadata={"role": "cell"}, limits=_distinct(opened)), opened, row)
+    provenance = provenance_of(opened, seed, moved={model.features[index]: value for index, value in moved.items()})
+    made = _layers(opened, to_grey_levels(model, scaled)[None, :, None], "generated", "cell", provenance)
+    return _beside(made, opened, row)
 
 
-def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[LayerData]:
-    """Return the frames of a walk (k, C, d, d) as one layer per channel, with an axis of steps."""
-    stack = Stack(frames[:, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, walk=list(ends)))
-    names = [f"{channel} (walk)" for channel in opened.model.channels]
-    made = layer_data_from_stack(stack, names=names, metadata={"role": "walk"}, limits=_distinct(opened))
+def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str], real: Crop | None = None, seed: int = 0) -> list[LayerData]:
+    """Return the frames of a walk (k, C, d, d) as one layer per channel, with an axis of steps, and the real cells like them above."""
+    provenance = provenance_of(opened, seed, walk=list(ends))
+    made = _beside(_layers(opened, frames[:, :, None], "walk", "walk", provenance), opened, 0)
+    if real is not None:
+        made += _beside(_layers(opened, np.asarray(real, np.float32)[:, :, None], "walk, real", "walk", provenance), opened, -1)
     for _, arguments, _kind in made:
         if len(arguments["axis_labels"]) == 3:
             arguments["axis_labels"] = ("step", "y", "x")
-    return _beside(made, opened, 0)
+    return made
+
+
+def grid_layers(
+    opened: Opened, cells: Crop, name: str, provenance: Mapping[str, Any], rows: Sequence[str], labels: Sequence[Sequence[str]]
+) -> list[LayerData]:
+    """Return cells in a grid: a layer of images per channel, and one of points that name each row and cell.
+
+    Parameters
+    ----------
+    cells
+        (rows, columns, C, d, d), in grey levels.
+    name
+        What they are, in brackets behind each layer's name.
+    provenance
+        How they were made.
+    rows, labels
+        The name of each row, and the label of each cell.
+    """
+    height, width, channels, side = cells.shape[:4]
+    down, right = side + side // 5, side + max(1, side // 16)  # above each row is room for its name
+    mosaic = np.zeros((channels, (height - 1) * down + side, (width - 1) * right + side), np.float32)
+    for row in range(height):
+        for column in range(width):
+            mosaic[:, row * down : row * down + side, column * right : column * right + side] = cells[row, column]
+    made = _layers(opened, mosaic[None, :, None], name, "cells", provenance)
+    size = opened.model.pixel_size or 1.0
+    across = size * (mosaic.shape[2] + 0.1 * side)
+    for _, arguments, _kind in made:
+        arguments["translate"] = [0.0, -across]
+    places = [(row * down - 1, 0) for row in range(height)]
+    places += [(row * down + side - 1, column * right) for row in range(height) for column in range(width)]
+    texts = [*rows, *(label for line in labels for label in line)]
+    points = {
+        "name": f"Labels ({name})",
+        "features": {"label": texts},
+        "text": {"string": "{label}", "color": "white", "size": 7, "anchor": "upper_left"},
+        "size": 0.1,
+        "opacity": 0.9,
+        "face_color": "transparent",
+        "border_color": "transparent",
+        "scale": made[0][1]["scale"][-2:],
+        "translate": [0.0, -across],
+        "units": made[0][1]["units"][-2:],
+        "axis_labels": made[0][1]["axis_labels"][-2:],
+        "metadata": {KEY: {"role": "cells"}},
+    }
+    return [*made, (np.array(places, np.float32), points, "points")]
+
+
+def _layers(opened: Opened, pixels: Crop, name: str, role: str, provenance: Mapping[str, Any]) -> list[LayerData]:
+    """Return pixels (T, C, Z, Y, X) in grey levels as one layer per channel."""
+    channels = tuple(opened.model.channels)
+    stack = Stack(pixels, channels, _size(opened), provenance=provenance)
+    names = [f"{channel} ({name})" for channel in channels]
+    return layer_data_from_stack(stack, names=names, metadata={"role": role}, limits=_distinct(opened))
 
 
 def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData]:
@@ -215,12 +271,8 @@ def _distinct(opened: Opened) -> list[tuple[float, float]]:
     return [(low, high if high > low else low + 1) for low, high in opened.limits]
 
 
-def _provenance(opened: Opened, **more: Any) -> dict[str, Any]:
-    return {"model": opened.model.id, "version": opened.model.version, "cells": opened.cohort.name, **more}
-
-
 def _ours(layer: Any) -> bool:
-    return is_stain(layer) or our_metadata(layer).get("role") in ("cell", "walk")
+    return is_stain(layer) or our_metadata(layer).get("role") in ("cell", "walk", "cells")
 
 
 def _named(layer: Any, channel: str) -> bool:
@@ -238,6 +290,32 @@ def _words(text: str) -> list[str]:
     return "".join(char if char.isalnum() else " " for char in text.casefold()).split()
 
 
+class _Addition(QUndoCommand):  # type: ignore[misc]
+    """Layers that come and go together."""
+
+    def __init__(self, in_viewer: InViewer, layers: Sequence[LayerData], text: str) -> None:
+        super().__init__(text)
+        self._in_viewer, self._data = in_viewer, list(layers)
+        self._there: list[Any] = []
+
+    def redo(self) -> None:
+        viewer, there = self._in_viewer.viewer, self._there
+        for data, arguments, kind in self._data:
+            self._in_viewer.later(partial(_add, getattr(viewer, f"add_{kind}"), data, arguments, there))
+        self._in_viewer.later(lambda: viewer.fit_to_view(layers=there, margin=0.1) if there else None)
+
+    def undo(self) -> None:
+        self._in_viewer.later(self._remove_all)  # after those that are still to be added
+
+    def _remove_all(self) -> None:
+        self._in_viewer.later(*(partial(self._in_viewer.remove, layer) for layer in self._there))
+        self._there.clear()
+
+
+def _add(add: Callable[..., Any], data: Any, arguments: Mapping[str, Any], there: list[Any]) -> None:
+    there.append(add(data, **arguments))
+
+
 STILL = 4.0  # screen pixels that the mouse may move during a click
 
 
@@ -251,7 +329,7 @@ class InViewer(QObject):  # type: ignore[misc]
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self.viewer = self._viewer = viewer
         self._steps = StepQueue()
         self._captions: tuple[str, ...] = ()
         self._walk: list[Any] = []
@@ -271,11 +349,15 @@ class InViewer(QObject):  # type: ignore[misc]
         for data, arguments, _kind in layers:
             self._steps.add(partial(self._viewer.add_image, data, **arguments))
 
+    def add_whole(self, layers: Sequence[LayerData], stack: QUndoStack, text: str) -> None:
+        """Add layers that an undo removes, all of them, and a redo adds again; the view shows them."""
+        stack.push(_Addition(self, layers, text))
+
     def show_walk(self, layers: Sequence[LayerData], captions: Sequence[str]) -> None:
         """Replace the layers of the last walk by those of another, and show the caption of each step on the canvas."""
         self.end_walk()
         for layer in [layer for layer in self._walk if layer in self._viewer.layers]:
-            self._steps.add(partial(self._remove, layer))
+            self._steps.add(partial(self.remove, layer))
         self._walk = []
         for data, arguments, _kind in layers:
             self._steps.add(partial(self._add_frames, data, arguments))
@@ -309,7 +391,12 @@ class InViewer(QObject):  # type: ignore[misc]
     def _add_frames(self, data: Any, arguments: Any) -> None:
         self._walk.append(self._viewer.add_image(data, **arguments))
 
-    def _remove(self, layer: Any) -> None:
+    def later(self, *steps: Callable[[], Any]) -> None:
+        """Change layers, a step in each turn of the event loop."""
+        self._steps.add(*steps)
+
+    def remove(self, layer: Any) -> None:
+        """Remove a layer, if it is still there."""
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 

@@ -1,4 +1,4 @@
-"""The widgets of the Cells dock: the choices, the pictures, the distance meter and the tabs."""
+"""The widgets of the Cells dock: the choices, the pictures, the meter of trust and the tabs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.cells.cell_list import CellList
+from napari_virtual_paint._napari.cells.group import GroupPanel
 from napari_virtual_paint._napari.cells.map import CellMap
 from napari_virtual_paint._napari.cells.picture import CellPicture, layer_colours
 from napari_virtual_paint._napari.cells.sliders import Sliders
@@ -32,24 +33,22 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import button_grid, combo, fill_scrolled, footer, form_rows, legible, push_button, row
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.populations.population import Distance, Level
+    from napari_virtual_paint.cells.populations.population import Distance, Level, Trust
 
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
 LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
-GAUGES = ("Mahalanobis", "Neighbor")
-GAP = 8  # pixels between the two gauges
-OBEYS = 0.5  # share of the change asked for below which a picture does not obey: the meter turns amber
+BAR = 7  # pixels of the meter's bar
 TYPING = 150  # milliseconds after the last letter before features are searched
 KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}  # shortcuts while the dock has the focus
 
 
 class Meter(QWidget):  # type: ignore[misc]
-    """Two gauges from 0 to 100 %: distance by the population's covariance, and from the nearest real cell.
+    """How far the generated cell can be trusted: a bar from 0 to 100 %, and a sentence that names what is low.
 
     Attributes
     ----------
     distance
-        The distance shown; None shows empty gauges.
+        The vector's distance from real cells; None shows an empty bar.
     gain
         Share of the change asked for that is measured in the picture; NaN while it is not known.
     """
@@ -59,83 +58,94 @@ class Meter(QWidget):  # type: ignore[misc]
         self.distance: Distance | None = None
         self.gain = math.nan
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setAccessibleName("Distance from real cells")
+        self.setAccessibleName("Trust in the generated cell")
         self.show_distance(None)
 
     @property
+    def trust(self) -> Trust | None:
+        """The trust that is shown."""
+        from napari_virtual_paint.cells.populations.population import Trust
+
+        return None if self.distance is None else Trust(self.distance, self.gain)
+
+    @property
     def level(self) -> Level | None:
-        """The level that the colour shows: a cell like real ones is at best rare (amber) where its picture does not obey."""
-        if self.distance is None:
-            return None
-        return "rare" if self.distance.level == "real" and self.gain < OBEYS else self.distance.level
+        """The level that the colour shows."""
+        return None if self.trust is None else self.trust.level
 
     @property
     def words(self) -> str:
-        """The line below the gauges."""
-        if self.distance is None:
+        """The sentence above the bar."""
+        trust = self.trust
+        if trust is None:
             return ""
-        words = LEVELS[self.distance.level].capitalize()
-        return f"{words}; drawn: {max(0.0, 100 * self.gain):.0f} % of the change" if self.gain < OBEYS else words
+        words = LEVELS[trust.distance.level].capitalize()
+        if trust.low in ("picture", "both"):
+            return f"{words}; the picture shows {_percent(self.gain)} of the change"
+        return words if math.isnan(self.gain) else f"{words}; the picture obeys"
 
     @timed
     def show_distance(self, distance: Distance | None) -> None:
         """Show a distance."""
         self.distance = distance
-        self.setToolTip(_tip(distance, self.gain))
+        self.setToolTip(self._tip())
         self.update()
 
     def show_gain(self, gain: float) -> None:
         """Show how much of the change asked for the picture shows; NaN while it is not known."""
         self.gain = gain
-        self.setToolTip(_tip(self.distance, gain))
+        self.setToolTip(self._tip())
         self.update()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        return QSize(240, 2 * self.fontMetrics().height() + 12)
+        return QSize(240, 2 * self.fontMetrics().lineSpacing() + BAR + 6)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        words = max(self.fontMetrics().horizontalAdvance(f"{name} 100 %") for name in GAUGES)
-        return QSize(2 * words + GAP, self.sizeHint().height())
+        return QSize(self.fontMetrics().horizontalAdvance("beyond the real cells; 100 %"), self.sizeHint().height())
 
     @timed
     def paintEvent(self, event: Any) -> None:  # noqa: N802
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
-        height, found = self.fontMetrics().height(), self.distance
-        gauge = (self.width() - GAP) / 2
-        shares = (0.0, 0.0) if found is None else (found.mahalanobis_percentile, found.neighbour_percentile)
-        colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if self.level is None else COLOURS[self.level]
-        for place, (name, share) in enumerate(zip(GAUGES, shares, strict=True)):
-            left = place * (gauge + GAP)
-            painter.setPen(ink)
-            words = name if found is None else f"{name} {share:.0f} %"
-            painter.drawText(QRectF(left, 0, gauge, height), int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), words)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(ink.red(), ink.green(), ink.blue(), 50))
-            painter.drawRoundedRect(QRectF(left, height + 2, gauge, 6), 3, 3)
-            painter.setBrush(colour)
-            painter.drawRoundedRect(QRectF(left, height + 2, max(3.0, gauge * share / 100), 6), 3, 3)
-        if found is not None:
-            painter.setPen(legible(colour, self.palette()))
-            below = QRectF(0, height + 10, self.width(), height)
-            words = self.fontMetrics().elidedText(self.words, Qt.TextElideMode.ElideRight, self.width())
-            painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), words)
+        trust, lines = self.trust, 2 * self.fontMetrics().lineSpacing()
+        colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if trust is None else COLOURS[trust.level]
+        number = self.fontMetrics().horizontalAdvance("100 %") + 6
+        track = QRectF(0, lines + 4, self.width() - number, BAR)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(ink.red(), ink.green(), ink.blue(), 50))
+        painter.drawRoundedRect(track, 3, 3)
+        painter.setPen(ink)
+        if trust is None:
+            painter.drawText(QRectF(0, 0, self.width(), lines), int(Qt.AlignmentFlag.AlignBottom), "Trust")
+            painter.end()
+            return
+        place = QRectF(track.right(), track.center().y() - lines / 2, number, lines)
+        painter.drawText(place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), f"{trust.value:.0f} %")
+        painter.setPen(legible(colour, self.palette()))
+        painter.drawText(QRectF(0, 0, self.width(), lines), int(Qt.AlignmentFlag.AlignBottom | Qt.TextFlag.TextWordWrap), self.words)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(colour)
+        painter.drawRoundedRect(QRectF(track.left(), track.top(), max(3.0, track.width() * trust.value / 100), BAR), 3, 3)
         painter.end()
 
+    def _tip(self) -> str:
+        trust = self.trust
+        if trust is None:
+            return "How far the generated cell can be trusted: how common its features are among real cells, and how well the picture obeys"
+        distance = trust.distance
+        drawn = "nothing was moved, or it is not measured yet" if math.isnan(self.gain) else f"{_percent(self.gain)} of what was asked for"
+        return (
+            f"Trust {trust.value:.0f} %: lower the rarer the requested cell is, and the worse the picture obeys.\n"
+            f"The requested cell is {LEVELS[distance.level]}.\n"
+            f"Mahalanobis distance {distance.mahalanobis:.1f} SD: {distance.mahalanobis_percentile:.0f} % of real cells lie nearer the "
+            f"mean.\nNearest real cell {distance.neighbour:.2f} SD a feature: {distance.neighbour_percentile:.0f} % of real cells have a "
+            f"nearer one.\nChange measured in the picture: {drawn}."
+        )
 
-def _tip(distance: Distance | None, gain: float) -> str:
-    if distance is None:
-        return "How far the requested cell is from real ones"
-    drawn = (
-        "" if math.isnan(gain) else f"\nThe picture shows {max(0.0, 100 * gain):.0f} % of the change asked for, by what is measured in it."
-    )
-    return (
-        f"The requested cell is {LEVELS[distance.level]}.\n"
-        f"Mahalanobis distance {distance.mahalanobis:.1f} SD: {distance.mahalanobis_percentile:.0f} % of real cells lie nearer the mean.\n"
-        f"Nearest real cell {distance.neighbour:.2f} SD a feature: {distance.neighbour_percentile:.0f} % of real cells have a nearer one."
-        f"{drawn}"
-    )
+
+def _percent(gain: float) -> str:
+    return f"{max(0.0, 100 * gain):.0f} %"
 
 
 class _Tabs(QTabWidget):  # type: ignore[misc]
@@ -176,6 +186,7 @@ class CellsPanel(BoundForm[CellsState]):
         self.channels = QHBoxLayout()
         self.difference = _toggle("Difference", "Show generated minus real: orange where brighter, blue where darker")
         self.send = push_button("To viewer", "Add the generated cell to the viewer: a layer per channel, with pixel size")
+        self.another = push_button("Another cell", "")
         self.meter = Meter()
         self.find = QLineEdit()
         self.changed_only = _toggle("Moved", "Show only the features that differ from the picked cell")
@@ -185,7 +196,7 @@ class CellsPanel(BoundForm[CellsState]):
         self.reset = push_button("Reset all", "Go back to the picked cell (double-click a feature to reset it alone)")
         self.gallery = push_button("Gallery…", "")
         self.measured = QLabel()
-        self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
+        self.cells, self.group, self.walk, self.map = CellList(), GroupPanel(), WalkPanel(), CellMap()
         self.tabs = _Tabs()
         self.status = QLabel()
         self._channel_buttons: dict[str, QPushButton] = {}
@@ -223,8 +234,20 @@ class CellsPanel(BoundForm[CellsState]):
 
     def set_ready(self, ready: bool) -> None:
         """Enable what needs a cell."""
-        for widget in (self.tabs, self.send, self.difference, self.picture, self.meter):
+        for widget in (self.tabs, self.send, self.difference, self.picture, self.meter, self.gallery):
             widget.setEnabled(ready)
+        if not ready:
+            self.set_noise(False)
+
+    def set_noise(self, takes_noise: bool) -> None:
+        """Offer another cell with the same features, where the model can draw one."""
+        self.another.setEnabled(takes_noise)
+        self.another.setToolTip(
+            "Generate another cell with the same features: what they leave open is drawn anew, by the next seed"
+            if takes_noise
+            else "This model takes no noise: the same features always give the same picture"
+        )
+        self.picture.set_seed(self.value().seed if takes_noise else None)
 
     def _hidden(self) -> Any:
         """Return the channels that are switched off; those of other models stay so."""
@@ -244,7 +267,7 @@ class CellsPanel(BoundForm[CellsState]):
         looks.addWidget(self.meter, 1)
         looks.addWidget(self.difference)
         self.tabs.addTab(self._features(), "Features")
-        for widget, text in ((self.cells, "Cells"), (self.walk, "Walk"), (self.map, "Map")):
+        for widget, text in ((self.cells, "Cells"), (self.group, "Group"), (self.walk, "Walk"), (self.map, "Map")):
             self.tabs.addTab(widget, text)
         self.status.setWordWrap(True)
         self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -257,7 +280,7 @@ class CellsPanel(BoundForm[CellsState]):
         top.addLayout(self.channels)
         top.addLayout(looks)
         top.addWidget(self.tabs, 1)
-        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.gallery, self.send), 3))
+        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.another, self.gallery, self.send), 3))
         fill_scrolled(self, inner, self.footer)
 
     def _features(self) -> QWidget:

@@ -11,9 +11,10 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_virtual_paint._napari.cells import layers
 from napari_virtual_paint._napari.cells.feature_vector import CLICKED, VectorEditor
-from napari_virtual_paint._napari.cells.generator_thread import GeneratedCell, GeneratorThread
+from napari_virtual_paint._napari.cells.generator_thread import GeneratedCell, GeneratorThread, Like
 from napari_virtual_paint._napari.cells.image_files import ImageFiles
 from napari_virtual_paint._napari.cells.jobs import Measurer, summary
+from napari_virtual_paint._napari.cells.picture import LIKE
 from napari_virtual_paint._napari.cells.slider_row import RowFacts
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
@@ -39,6 +40,8 @@ class ShapingController(QObject):  # type: ignore[misc]
         The model and cells that are shown; None until the first are open.
     cell
         The picked cell, numbered as in `EditedVector`.
+    seed
+        The seed of the generated cell.
     facts
         What the slider rows show.
     """
@@ -48,6 +51,7 @@ class ShapingController(QObject):  # type: ignore[misc]
         self.view, self.editor, self.viewer = view, editor, viewer
         self.opened: Opened | None = None
         self.cell = -1
+        self.seed = 0
         self.facts: RowFacts | None = None
         self.generator, self.measurer = GeneratorThread(self), Measurer(self)
         self._finding_mean, self._reading_crop = LatestJob(self), LatestJob(self)
@@ -66,20 +70,45 @@ class ShapingController(QObject):  # type: ignore[misc]
 
     def open(self, opened: Opened) -> None:
         """Show another model and other cells, beginning with the one nearest the mean."""
-        from napari_virtual_paint.cells.cp2image.model import generate_scaled
-
         self.opened, self._reals, self.cell, self._measured_base = opened, {}, -1, None
         self.look_in(opened.choice.images)
         model, population = opened.model, opened.population
-        self.generator.open(lambda vectors: generate_scaled(model, vectors), population.distance)
+        self._open_generator(opened)
         self.measurer.restart()
-        self.view.picture.open(model.channels, opened.limits, model.pixel_size)
+        self.view.picture.open(model.channels, opened.limits, model.pixel_size, opened.pictured, opened.pictured is opened.cohort)
+        self.view.set_noise(model.takes_noise)
         values = population.values[opened.first]
         self.facts = RowFacts(opened.scales, opened.units, values, values)
         self.view.sliders.show_facts(self.facts)
         self.editor.start(population, values, opened.first)
         find = self.view.find
         self._steps.add(self.view.sliders.unfold_some, lambda: self.view.sliders.search(find.text()) if find.text() else None)
+
+    def set_seed(self, seed: int) -> None:
+        """Generate the cell anew with another seed."""
+        self.seed = seed
+        if self.opened is not None and self.opened.model.takes_noise:
+            self.view.set_noise(True)
+            self._measured_base = None  # of another picture
+            self._open_generator(self.opened)
+            self.editor.renew()
+
+    def _open_generator(self, opened: Opened) -> None:
+        from napari_virtual_paint.cells.cp2image.model import generate_scaled
+
+        model, seed, pictured, among = opened.model, self.seed, opened.pictured, opened.pictured is opened.cohort
+
+        def generate(vector: Floats) -> Floats:
+            crop: Floats = generate_scaled(model, vector, seed=seed)[0]
+            return crop
+
+        def like(vector: Floats, cell: int) -> Like:
+            assert pictured is not None
+            positions, distances = (found[0] for found in pictured.population.neighbours(vector, LIKE + 1))
+            others = np.flatnonzero(positions != (cell if among else -1))[:LIKE]  # the picked one stands on the left already
+            return Like(positions[others], distances[others])
+
+        self.generator.open(generate, opened.population.distance, None if pictured is None else like)
 
     def look_in(self, folder: str) -> None:
         """Also look for the images of the table's cells in this folder."""
@@ -137,6 +166,7 @@ class ShapingController(QObject):  # type: ignore[misc]
         view.cells.picked.connect(self.pick)
         view.cells.means.connect(self.pick_mean)
         view.map.view.clicked.connect(self.pick)
+        view.picture.picked.connect(self.pick)
         for button, act, can in (
             (view.undo, editor.stack.undo, editor.stack.canUndoChanged),
             (view.redo, editor.stack.redo, editor.stack.canRedoChanged),
@@ -188,7 +218,7 @@ class ShapingController(QObject):  # type: ignore[misc]
 
     @timed
     def _generated(self, cell: GeneratedCell) -> None:
-        self.view.picture.set_made(cell.crop, cell.version)
+        self.view.picture.set_made(cell.crop, cell.version, cell.like)
         if self._late.isActive():
             self._refresh()
         if cell.version == self.editor.version and self.opened is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ class CellsState:
     follow: bool = True  # whether correlated features follow the one that is moved
     difference: bool = False  # whether generated minus real is shown
     hidden: tuple[str, ...] = ()  # channels that are switched off
+    seed: int = 0  # of what the features leave open: another seed, another cell with these features; without effect in models without noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,7 @@ class Opened:
     features: list[Feature]
     units: list[str]  # `features` and `units`: the model's features, parsed, and the unit of each
     first: int  # the real cell nearest the mean: the dock begins with it
+    pictured: Cohort | None = None  # real cells with pictures, to compare with; the model's own where the cells have none
 
     @property
     def population(self) -> Population:
@@ -90,7 +92,7 @@ def open_cells(choice: CellsState) -> Opened:
     Raises `VirtualPaintError` if one of the two can't be opened, or they don't fit.
     """
     from napari_virtual_paint.cells.cellprofiler_names import parse, unit
-    from napari_virtual_paint.cells.cp2image.model import cohort_of, generate, open_cell_model
+    from napari_virtual_paint.cells.cp2image.model import cohort_of, generate, open_cell_model, pictured_cells
     from napari_virtual_paint.cells.populations.cohort import cohort_from
     from napari_virtual_paint.cells.populations.walks import representative
 
@@ -110,7 +112,16 @@ def open_cells(choice: CellsState) -> Opened:
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
     generate(model, cohort.population.values[:1])  # torch plans its convolutions
     limits = [(float(low), float(high)) for low, high in model.scale]
-    return Opened(choice, model, cohort, scales, limits, features, units, representative(cohort.population))
+    pictured = pictured_cells(model, cohort)
+    if pictured is not None:
+        pictured.population.neighbours(pictured.population.values[:1])  # cached from here on
+    return Opened(choice, model, cohort, scales, limits, features, units, representative(cohort.population), pictured)
+
+
+def provenance_of(opened: Opened, seed: int, **more: Any) -> dict[str, Any]:
+    """Return how generated cells were made, for layers and files: the model, the cells, the seed where it matters, and more."""
+    seeded = {"seed": seed} if opened.model.takes_noise else {}
+    return {"model": opened.model.id, "version": opened.model.version, "cells": opened.cohort.name, **seeded, **more}
 
 
 def listed_models() -> list[tuple[str, str, str]]:

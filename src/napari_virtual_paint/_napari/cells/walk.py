@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QObject, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QPixmap
+from qtpy.QtGui import QPainter, QPixmap
 from qtpy.QtWidgets import (
+    QApplication,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
@@ -27,16 +29,17 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.cells.feature_vector import VectorEditor
 from napari_virtual_paint._napari.cells.layers import InViewer, walk_layers
 from napari_virtual_paint._napari.cells.picture import thumbnail
-from napari_virtual_paint._napari.cells.state import Opened
+from napari_virtual_paint._napari.cells.state import Opened, provenance_of
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_button, row, set_choices
 
 if TYPE_CHECKING:
+    from napari_virtual_paint.cells.populations.cohort import LikeCells
     from napari_virtual_paint.cells.populations.walks import Walk
 
-FRAME = 64  # pixels a side of a step's picture
+FRAME, BETWEEN = 64, 2  # pixels a side of a step's picture, and between the real cell and the generated one below it
 WAYS = (("stepwise", "The features that differ most first"), ("line", "Along the line"))
 End = tuple[str, str] | int  # A group (column and value), or the position of a cell
 
@@ -50,15 +53,18 @@ class WalkPlan:
     way: str = "stepwise"  # ``"stepwise"`` or ``"line"``
     step: int = 50  # features per step
     frames: int = 9  # frames along a line
+    follow: bool = True  # whether the features that a step leaves follow those it takes
+    seed: int = 0  # seed of all steps: they differ by their features alone
 
 
 @dataclass(frozen=True, eq=False)
 class Walked:
-    """A walk with its cells, (k, C, d, d)."""
+    """A walk with its cells."""
 
     plan: WalkPlan
     walk: Walk
-    frames: npt.NDArray[np.float32]
+    frames: npt.NDArray[np.float32]  # (k, C, d, d)
+    real: LikeCells | None = None  # the real cell that is most like each step
 
 
 def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
@@ -75,17 +81,44 @@ def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
         return mean_of(population, rows) if plan.way == "line" else np.asarray(population.values[representative(population, rows)])
 
     a, b = vector(plan.start), vector(plan.end)
-    walk = line(population, a, b, plan.frames) if plan.way == "line" else stepwise(population, a, b, plan.step)
+    walk = line(population, a, b, plan.frames) if plan.way == "line" else stepwise(population, a, b, plan.step, plan.follow)
     walk = walk.named(name_of(opened, plan.start), name_of(opened, plan.end))
-    return Walked(plan, walk, generate(opened.model, walk.values))
+    real = None if opened.pictured is None else opened.pictured.like(walk.values)
+    return Walked(plan, walk, generate(opened.model, walk.values, seed=plan.seed), real)
 
 
 def write_walk(opened: Opened, walked: Walked, path: Path) -> Path:
     """Write a walk (on a worker)."""
     from napari_virtual_paint.cells.populations.walk_export import save_walk
 
-    model = opened.model
-    return save_walk(path, walked.walk, walked.frames, model.channels, opened.limits, pixel_size=model.pixel_size, overwrite=True)
+    model, walk, real = opened.model, walked.walk, walked.real
+    return save_walk(
+        path,
+        walk,
+        walked.frames,
+        model.channels,
+        opened.limits,
+        real=None if real is None else real.crops[:, 0],
+        pixel_size=model.pixel_size,
+        provenance=provenance_of(opened, walked.plan.seed, walk=list(walk.ends)),
+        overwrite=True,
+    )
+
+
+def command_of(opened: Opened, plan: WalkPlan) -> str:
+    """Return the command line that makes a walk."""
+
+    def words(end: End) -> str:
+        return str(opened.cohort.rows[end]) if isinstance(end, int) else f"{end[0]}={end[1]}"
+
+    parts = ["virtual-paint", "cells", "walk", opened.choice.model, *([opened.choice.table] if opened.choice.table else [])]
+    parts += ["--from", words(plan.start), "--to", words(plan.end)]
+    if plan.way == "line":
+        parts += ["--along", "line", "--frames", str(plan.frames)]
+    else:
+        parts += ["--step", str(plan.step), *([] if plan.follow else ["--alone"])]
+    parts += ["--seed", str(plan.seed)] if opened.model.takes_noise else []
+    return shlex.join([*parts, "-o", "walk.gif"])
 
 
 def name_of(opened: Opened, end: End) -> str:
@@ -118,12 +151,33 @@ class FilmStrip(QAbstractListModel):  # type: ignore[misc]
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{self._walked.walk.scores[step]:.2f}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._walked.walk.captions[step]
+            return self._tip(step)
         if role == Qt.ItemDataRole.DecorationRole:
             if step not in self._pictures:
-                self._pictures[step] = thumbnail(self._walked.frames[step], self._opened.limits, self._opened.model.channels, FRAME)
+                self._pictures[step] = self._picture(self._walked, self._opened, step)
             return self._pictures[step]
         return None
+
+    def _tip(self, step: int) -> str:
+        assert self._walked is not None
+        words, real = self._walked.walk.captions[step], self._walked.real
+        if real is None:
+            return words
+        return f"{words}\nAbove: the real cell that is most like it, #{real.rows[step, 0]}, {real.distances[step, 0]:.2f} SD a feature away"
+
+    @staticmethod
+    def _picture(walked: Walked, opened: Opened, step: int) -> QPixmap:
+        """Return the generated cell of a step, below the real one that is most like it."""
+        made = thumbnail(walked.frames[step], opened.limits, opened.model.channels, FRAME)
+        if walked.real is None:
+            return made
+        both = QPixmap(FRAME, 2 * FRAME + BETWEEN)
+        both.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(both)
+        painter.drawPixmap(0, 0, thumbnail(walked.real.crops[step, 0], opened.limits, opened.model.channels, FRAME))
+        painter.drawPixmap(0, FRAME + BETWEEN, made)
+        painter.end()
+        return both
 
 
 class WalkPanel(QWidget):  # type: ignore[misc]
@@ -147,9 +201,11 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.pin_start, self.pin_end = (push_button("This cell", "Take the picked cell") for _ in range(2))
         self.go = push_button("Walk", "Make the walk: its steps become layers with a slider in the viewer, its path is drawn on the map")
         self.export = push_button("Export…", "Write the walk as GIF, MP4 or TIFF")
+        self.copy = push_button("Copy command", "Copy the command line that makes this walk")
         self.slider, self.caption = QSlider(Qt.Orientation.Horizontal), QLabel()
         self.strip, self.film = FilmStrip(self), QListView()
         self.walked: Walked | None = None
+        self.follow, self.seed = True, 0  # of the dock's state
         self.current: Callable[[], tuple[int, str] | None] = lambda: None
         self._build()
         self.way.currentIndexChanged.connect(self._way_changed)
@@ -164,7 +220,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
     def value(self) -> WalkPlan:
         """Return the requested walk."""
         start, end = self.start.currentData(), self.end.currentData()
-        return WalkPlan(start, end, self.way.currentData(), self.step.value(), self.frames.value())
+        return WalkPlan(start, end, self.way.currentData(), self.step.value(), self.frames.value(), self.follow, self.seed)
 
     def setValue(self, plan: WalkPlan) -> None:  # noqa: N802 - Qt's own way of naming
         """Show another plan."""
@@ -192,8 +248,11 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.slider.setRange(0, len(walked.walk) - 1 if walked is not None else 0)
         self.slider.setValue(0)
         del blocker
-        for widget in (self.slider, self.export):
+        for widget in (self.slider, self.export, self.copy):
             widget.setEnabled(walked is not None)
+        height = (2 * FRAME + BETWEEN) if walked is not None and walked.real is not None else FRAME
+        self.film.setIconSize(QSize(FRAME, height))
+        self.film.setGridSize(QSize(FRAME + 8, height + 26))
         self.caption.setText("" if walked is None else self._caption(0))
 
     def show_step(self, step: int) -> None:
@@ -244,16 +303,21 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.film.setMovement(QListView.Movement.Static)
         self.film.setResizeMode(QListView.ResizeMode.Adjust)
         self.film.setUniformItemSizes(True)
-        self.film.setIconSize(QSize(FRAME, FRAME))
-        self.film.setGridSize(QSize(FRAME + 8, FRAME + 26))
-        self.film.setToolTip("The steps of the walk, with the cosine similarity to its end under each; click one to see it")
+        self.film.setToolTip(
+            "The steps of the walk, with the cosine similarity to its end under each, and the real cell that is most like it above; "
+            "click one to see it"
+        )
         self.film.setAccessibleName("Steps of the walk")
         ends = (("From", row(self.start, self.pin_start)), ("To", row(self.end, self.pin_end)))
         form = form_rows((*ends, ("Way", self.way), (" ", _pair(self.step, self.frames))))
         top = QVBoxLayout(self)
         top.setContentsMargins(2, 6, 2, 2)
         top.addLayout(form)
-        top.addLayout(_pair(self.go, self.export))
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        for button in (self.go, self.export, self.copy):
+            line.addWidget(button, 1)
+        top.addLayout(line)
         top.addWidget(self.slider)
         top.addWidget(self.caption)
         top.addWidget(self.film, 1)
@@ -273,6 +337,7 @@ class WalkController(QObject):  # type: ignore[misc]
         view.current = self._current
         view.walks.connect(self.make)
         view.exports.connect(self._choose_file)
+        view.copy.clicked.connect(lambda _: self.copy_command())
         view.steps.connect(self._step_in_dock)
         in_viewer.stepped.connect(self._step_in_viewer)
 
@@ -306,6 +371,15 @@ class WalkController(QObject):  # type: ignore[misc]
                 quiet=False,
             )
 
+    def copy_command(self) -> str:
+        """Copy the command line that makes the walk, and return it."""
+        if self._opened is None or self.view.walked is None:
+            return ""
+        line = command_of(self._opened, self.view.walked.plan)
+        QApplication.clipboard().setText(line)
+        show_info(f"Copied: {line}")
+        return line
+
     def close(self) -> None:
         """Stop all work."""
         self._walking.close()
@@ -315,7 +389,9 @@ class WalkController(QObject):  # type: ignore[misc]
     def _show(self, opened: Opened, walked: Walked) -> None:
         if self._opened is opened:
             self.view.show_walk(walked, opened)
-            self.in_viewer.show_walk(walk_layers(opened, walked.frames, walked.walk.ends), walked.walk.captions)
+            real = None if walked.real is None else walked.real.crops[:, 0]
+            layers = walk_layers(opened, walked.frames, walked.walk.ends, real, walked.plan.seed)
+            self.in_viewer.show_walk(layers, walked.walk.captions)
             self._step_in_dock(0)
             self.made.emit(walked.walk.values)
 

@@ -54,6 +54,20 @@ class ShrunkCovariance:
         found[places, np.arange(len(places))] += self.floor
         return np.asarray(found)
 
+    def carried(self, places: npt.NDArray[np.intp], step: Doubles) -> Doubles:
+        """Return ``S_AM S_MM^-1 step``, (q,): how far all coordinates are expected to move where those at `places` (M) move by a step.
+
+        The smaller of two systems is solved: as large as the number of moved coordinates, or as the number of eigenvectors.
+        """
+        if len(places) <= len(self.extra):
+            rows = self.columns(places)
+            return np.asarray(rows @ np.linalg.solve(rows[places], step))
+        scaled = self.vectors * np.sqrt(self.extra)
+        own = scaled[places]
+        found = scaled @ np.linalg.solve(own.T @ own + self.floor * np.eye(len(self.extra)), own.T @ step)
+        found[places] = step
+        return np.asarray(found)
+
     def squared(self, z: Doubles) -> Doubles:
         """Return the squared Mahalanobis distance of points (k, q)."""
         return self.product(z, z)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,39 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.extras import require
 
-ENDINGS = (".png", ".pdf", ".svg")
+PROVENANCE = {".png": "Description", ".pdf": "Subject", ".svg": "Description"}
+"""Ending of a file -> the entry of its metadata that holds the provenance."""
+ENDINGS = tuple(PROVENANCE)
 CELL = 1.15  # size of one cell in the figure, inches
 LEFT, TOP, GAP = 1.9, 0.55, 0.06  # space for feature names, title and column heads, and between cells, inches
+
+
+@dataclass(frozen=True, eq=False)
+class SweptCells:
+    """Generated cells of several features (f), each swept over percentiles (k)."""
+
+    features: tuple[str, ...]
+    percentiles: tuple[float, ...]
+    values: npt.NDArray[np.float64]  # (f, k), the features' values
+    cells: Floats  # (f, k, C, Y, X)
+
+
+def sweep_cells(
+    paint: Callable[[Floats], Floats],
+    population: Population,
+    features: Sequence[str],
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    base: npt.ArrayLike | None = None,
+    follow: bool = True,
+) -> SweptCells:
+    """Generate the cells of a gallery; the parameters are those of `gallery`."""
+    if not features:
+        raise InputError("A gallery shows one feature at least; choose some.")
+    painted = paint(np.concatenate([sweep(population, name, percentiles, base, follow) for name in features]))
+    values = np.stack([population.percentile(name, percentiles) for name in features])
+    cells = painted.reshape(len(features), len(percentiles), *painted.shape[1:])
+    return SweptCells(tuple(features), tuple(percentiles), values, cells)
 
 
 def gallery(
@@ -62,28 +94,28 @@ def gallery(
     InputError
         If there is no feature, an unknown one, or matplotlib is missing.
     """
-    if not features:
-        raise InputError("A gallery shows one feature at least; choose some.")
-    vectors = np.concatenate([sweep(population, name, percentiles, base, follow) for name in features])
-    painted = paint(vectors)
-    cells = painted.reshape(len(features), len(percentiles), *painted.shape[1:])
-    figure = _figure(len(features), len(percentiles))
+    return figure_of(sweep_cells(paint, population, features, percentiles=percentiles, base=base, follow=follow), channels, limits, title)
+
+
+def figure_of(swept: SweptCells, channels: Sequence[str], limits: Limits, title: str = "") -> Any:
+    """Draw swept cells as a figure; see `gallery`."""
+    rows, columns = swept.values.shape
+    figure = _figure(rows, columns)
     colours = colours_of(channels)
-    for row, name in enumerate(features):
-        values = population.percentile(name, percentiles)
-        for column, value in enumerate(values):
-            axes = _axes(figure, row, column, len(features), len(percentiles))
-            axes.imshow(composite(cells[row, column], limits, colours), interpolation="nearest")
+    for row, name in enumerate(swept.features):
+        for column, value in enumerate(swept.values[row]):
+            axes = _axes(figure, row, column, rows, columns)
+            axes.imshow(composite(swept.cells[row, column], limits, colours), interpolation="nearest")
             axes.text(0.04, 0.04, _short(value), color="white", fontsize=6.5, transform=axes.transAxes, va="bottom")
             if row == 0:
-                axes.set_title(f"{percentiles[column]:g} %", fontsize=8, pad=3)
-        _name(figure, row, len(features), name)
+                axes.set_title(f"{swept.percentiles[column]:g} %", fontsize=8, pad=3)
+        _name(figure, row, rows, name)
     figure.text(0.01, 1 - 0.12 / figure.get_figheight(), title, fontsize=9, va="top")
     return figure
 
 
-def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a figure as PNG (200 dots an inch), PDF or SVG.
+def save_gallery(figure: Any, path: str | Path, *, provenance: Mapping[str, Any] | None = None, overwrite: bool = False) -> Path:
+    """Write a figure as PNG (200 dots an inch), PDF or SVG, with its provenance, such as the model and the seed, in the file's metadata.
 
     Raises
     ------
@@ -98,7 +130,8 @@ def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> P
         raise InputError(f"{target}: a gallery is written as .png, .pdf or .svg; choose one of these endings.")
     try:
         with replacing(target, overwrite=overwrite) as temporary:
-            figure.savefig(temporary, format=ending[1:], dpi=200, facecolor="white")
+            metadata = {PROVENANCE[ending]: json.dumps(dict(provenance))} if provenance else None
+            figure.savefig(temporary, format=ending[1:], dpi=200, facecolor="white", metadata=metadata)
     except OSError as error:
         raise WriteError(target, error.strerror or str(error)) from error
     return target

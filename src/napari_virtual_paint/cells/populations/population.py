@@ -237,9 +237,11 @@ class Population:
         step = (self.points.of(there) - point)[places]
         carried = np.zeros(self.points.width)
         if step.any():
-            few = len(places) <= CACHED
-            rows = np.column_stack([self._covariance(int(at)) for at in places]) if few else self._spectrum.columns(places)
-            carried = rows @ np.linalg.solve(rows[places], step)
+            if len(places) <= CACHED:
+                rows = np.column_stack([self._covariance(int(at)) for at in places])
+                carried = rows @ np.linalg.solve(rows[places], step)
+            else:
+                carried = self._spectrum.carried(places, step)
         found = self.points.moved(start, point, carried)
         found[columns] = targets
         return np.asarray(found, np.float32)
