@@ -3,14 +3,15 @@
     scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images pyramid:8000 plane:3000 series:512] [--model ID]
 
 Every image gets `--rounds` rounds, half of them by calls of the dock's methods and half by clicks on its buttons. A round is a preview, a
-painting, and a painting of the same image again, each cancelled after a moment that a seed chooses: before the layers are there, while the
-network is loaded, or once pixels are painted. In between it clicks into the canvas and zooms. It prints a line for each image and "alive".
+painting, and a painting of the same image again, each cancelled after a moment that a seed chooses: at once, while the network is loaded, or
+once pixels are painted. In between it clicks into the canvas and zooms. It prints a line for each image and "alive".
 """
 
 from __future__ import annotations
 
 import argparse
 import faulthandler
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,7 @@ def main() -> None:
         trial.open(kind, int(size))
         for number in range(arguments.rounds):
             trial.round("click" if number % 2 else "call")
+            print(f"{name}: round {number + 1}, {trial.counts()}", file=sys.stderr, flush=True)
         print(f"{name}: {arguments.rounds} rounds in {time.perf_counter() - started:.0f} s, {trial.counts()}", flush=True)
     trial.close()
     print("alive")
@@ -71,7 +73,7 @@ class Trial:
         self.viewer.window.add_dock_widget(self.dock, name="Stain")
         self.viewer.window.resize(1000, 700)
         self.found: list[str] = []
-        self.memory, self.most = memory, 0
+        self.memory, self.most, self.painted = memory, 0, 0
 
     def open(self, kind: str, size: int) -> None:
         """Replace all layers by an image."""
@@ -80,7 +82,7 @@ class Trial:
         self.viewer.add_image(pixels, name="Brightfield", multiscale=kind == "pyramid")
         self.dock.choose(model=self.model)
         self.until(lambda: self.dock.fit.ready, "the image fits")
-        self.found, self.most = [], 0
+        self.found, self.most, self.painted = [], 0, 0
 
     def round(self, way: str) -> None:
         """Preview, paint, and paint again, each cancelled after a while."""
@@ -93,7 +95,11 @@ class Trial:
             self.press(way, name)
             assert self.dock.painting is not None, f"{name} does nothing: {self.dock.panel.status.text()}"
             self.dock.painting.finished.connect(ended.append)
-            self.disturb(float(self.rng.choice([0.0, 0.05, 1.0])) * float(self.rng.uniform(0.2, self.longest)))
+            moment = self.rng.choice(["at once", "soon", "once painted"])
+            if moment == "once painted":
+                self.wait_for_pixels(ended)
+            if moment != "at once":
+                self.disturb(float(self.rng.uniform(0.05, self.longest)))
             if not ended:
                 self.press(way, "cancel")
             self.until(lambda: self.dock.painting is None, "the painting ends")
@@ -114,6 +120,16 @@ class Trial:
             getattr(self.dock, name)()
         else:
             QTest.mouseClick(getattr(self.dock.panel, f"button_{name}"), Qt.MouseButton.LeftButton)
+
+    def wait_for_pixels(self, ended: list[Any]) -> None:
+        """Let time pass until something is painted, or for ten times the longest pause."""
+        end = time.monotonic() + 10 * self.longest
+        while not ended and time.monotonic() < end:
+            self.wait(20)
+            canvas = self.dock.painting.canvas if self.dock.painting is not None else None
+            if canvas is not None and canvas.painted:
+                self.painted += 1
+                return
 
     def disturb(self, seconds: float) -> None:
         """Let time pass, with the camera moving."""
@@ -139,7 +155,7 @@ class Trial:
     def counts(self) -> str:
         """Return how often each end came, and which layers are there."""
         ends = ", ".join(f"{self.found.count(how)} {how}" for how in ("done", "cancelled"))
-        return f"{ends}; {len(self.viewer.layers)} layers, at most {self.most / 1e9:.1f} GB of memory after a press"
+        return f"{ends}, of these {self.painted} after pixels were waited for; {len(self.viewer.layers)} layers, at most {self.most / 1e9:.1f} GB of memory after a press"
 
     def close(self) -> None:
         """Close the viewer once no work is left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -491,6 +492,31 @@ def test_predict_with_several_models(package: Path, field: Path, tmp_path: Path,
     ):
         assert run("predict", field, "-o", tmp_path / "none.ome.tif", *options) == 2
         assert words in capfd.readouterr().err
+
+
+def test_equal_stains_of_two_models_are_written_and_scored_apart(
+    package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    twin = tmp_path / "twin"
+    shutil.copytree(package, twin)
+    described = twin / "rdf.yaml"
+    described.write_text(described.read_text("utf-8").replace("id: tiny\n", "id: twin\n"), "utf-8")
+    output = tmp_path / "out.ome.tif"
+    assert run("predict", field, "-m", package, "-m", f"{twin}:DNA", "--tta", "flips", "-o", output, "--json") == 0
+    printed = capfd.readouterr()
+    names = ["DNA (predicted, tiny)", "ER", "DNA (predicted, twin)"]
+    assert json.loads(printed.out)["channels"] == names
+    assert "several of the models make DNA; the channels are named for them" in printed.err
+    stains = read(output)
+    assert list(stains.channels or ()) == names
+    assert read(tmp_path / "out.sd.ome.tif").channels == ("DNA SD (predicted, tiny)", "ER SD", "DNA SD (predicted, twin)")
+    truth = write_stains(tmp_path / "true.ome.tif", np.random.default_rng(2).normal(size=(2, 50, 61)).astype(np.float32), ("DNA", "ER"))
+    assert run("evaluate", output, truth, "--json") == 0
+    scores = json.loads(capfd.readouterr().out)["channels"]
+    measured = read(truth)
+    for place, name in enumerate(names):
+        true = np.asarray(measured.data)[0, measured.channel_index("ER" if name == "ER" else "DNA"), 0]
+        assert scores[name]["pcc"] == pytest.approx(np.corrcoef(np.asarray(stains.data)[0, place, 0].ravel(), true.ravel())[0, 1], abs=1e-5)
 
 
 def test_predict_without_the_input(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.viewer.layer_pairs import comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint._napari.shared.viewer.redraw import RedrawPace, redraw_pace
 from napari_virtual_paint._napari.stain.dock import StainDock
@@ -386,6 +387,9 @@ def test_two_models_of_equal_stains_paint_layers_of_their_own(two_models: None, 
         noted = our_metadata(layer)
         assert (noted["provenance"]["model"], noted["version"]) == (model, "0.1.0")
         assert noted["uncertainty"] == pytest.approx(truth[model].report.uncertainty[stain], rel=1e-3)
+    true = viewer.add_image(planes(seed=5)[0], name="DNA", visible=False)
+    pairs = pair_by_name([facts_of(layer) for layer in comparable(viewer)])
+    assert [pair.predicted for pair in pairs if pair.truth == key_of(true)] == [key_of(made[model, "DNA"]) for model in truth]
     spreads = apart_of(viewer, "uncertainty")
     assert {(key, layer.name) for key, layer in spreads.items()} == {
         ((model, f"{stain} SD"), f"{stain} SD ({model})") for model in truth for stain in STAINS

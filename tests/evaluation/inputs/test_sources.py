@@ -12,7 +12,7 @@ import tifffile
 import vendor_plates
 from evaluation_folders import judge, save, truth_of
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
+from napari_virtual_paint.evaluation.inputs.pairing import channel_indices, pair_fields, pair_stains
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource, FileImages, open_predictions, open_source, select
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments, scale_for
 from napari_virtual_paint.evaluation.wells import ControlSelection, known_wells
@@ -151,6 +151,15 @@ def test_stains_pair() -> None:
     assert pair_stains(truth, {"p": truth}).names == ("ER", "DNA")
     by_order = pair_stains(Stack(data), {"p": Stack(data)})
     assert by_order.channels["truth"] == (0, 1, 2)
+
+
+def test_stains_of_several_models_pair_with_one_true_stain() -> None:
+    names = ("DNA (predicted, a)", "ER", "DNA (predicted, b)")
+    truth = Stack(np.zeros((1, 3, 1, 4, 4), np.uint16), ("Brightfield", "ER", "DNA"))
+    stains = pair_stains(truth, {"p": Stack(np.zeros((1, 3, 1, 4, 4), np.uint16), names)})
+    assert stains.channels == {"truth": ("DNA", "ER", "DNA"), "p": names}
+    assert stains.names == names
+    assert channel_indices(truth, stains.channels["truth"], stains.names) == [2, 1, 2]
 
 
 def test_one_of_several_plates(tmp_path: Path) -> None:
