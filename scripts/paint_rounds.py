@@ -3,8 +3,8 @@
     scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images pyramid:8000 plane:3000 series:512] [--model ID]
 
 Every image gets `--rounds` rounds, half of them by calls of the dock's methods and half by clicks on its buttons. A round is a preview, a
-painting, and a painting of the same image again, each cancelled after a moment that a seed chooses: at once, while the network is loaded, or
-once pixels are painted. In between it clicks into the canvas and zooms. It prints a line for each image and "alive".
+painting, and a painting of the same image again, each cancelled at a moment that a seed chooses: at once, while the network is loaded, or
+once pixels are painted. In between the camera moves. It prints a line for each image and "alive".
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ class Trial:
     def counts(self) -> str:
         """Return how often each end came, and which layers are there."""
         ends = ", ".join(f"{self.found.count(how)} {how}" for how in ("done", "cancelled"))
-        return f"{ends}, of these {self.painted} after pixels were waited for; {len(self.viewer.layers)} layers, at most {self.most / 1e9:.1f} GB of memory after a press"
+        layers, most = len(self.viewer.layers), self.most / 1e9
+        return f"{ends}; pixels were waited for {self.painted} times; {layers} layers, at most {most:.1f} GB of memory after a press"
 
     def close(self) -> None:
         """Close the viewer once no work is left."""
