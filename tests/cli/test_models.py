@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_virtual_paint.cli import main
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing import write
 from small_models import TOY_3D, spoil, write_toy
 
 
@@ -128,3 +131,21 @@ def test_check_of_nothing_ends_with_2(capsys: pytest.CaptureFixture[str], tmp_pa
     code, out, _ = run(capsys, "check", tmp_path / "nothing", "--json")
     assert code == 2
     assert "no such file" in json.loads(out)["checks"][0]["detail"]
+
+
+def test_rank_orders_bundled_and_own_models_by_an_image(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).normal(1000, 30, (1, 1, 1, 64, 64)).astype(np.float32)
+    image = write(Stack(pixels, ("Phase",)), tmp_path / "phase.ome.tif")
+    write_toy(tmp_path / "named")
+    code, out, _ = run(capsys, "rank", image, "-m", tmp_path / "named", "--json")
+    found = json.loads(out)["models"]
+    assert code == 0
+    ids = [one["id"] for one in found]
+    assert {"toy-planes", "toy-volume", "jurkat-brightfield"} <= set(ids)
+    assert ids.count("toy-planes") == 2, "the user's own, and the one that was named"
+    needs = next(one for one in found if one["id"] == "toy-volume")
+    assert (needs["fits"], needs["verdict"], needs["reason"]) == (False, None, "This model needs a z-stack; your image has one plane.")
+    assert [one["fits"] for one in found] == sorted((one["fits"] for one in found), reverse=True)
+    code, out, _ = run(capsys, "rank", image)
+    assert out.startswith("1. ")
+    assert run(capsys, "rank", tmp_path / "none.tif")[0] == 2

@@ -64,6 +64,21 @@ def test_the_domain_check_counts_more_than_the_score() -> None:
     assert order(image("Brightfield"), **verdicts, unscored=DomainVerdict(0.5, "inside"))[0] == "unscored"
 
 
+def test_outside_all_models_the_nearest_comes_first_whatever_its_score() -> None:
+    verdicts = {"better": DomainVerdict(90.0, "outside"), "one": DomainVerdict(4.0, "outside"), "unscored": DomainVerdict(7.0, "outside")}
+    assert order(image("Brightfield"), **verdicts)[:3] == ["one", "unscored", "better"]
+
+
+def test_every_model_has_a_reason_for_its_place() -> None:
+    ranked = {one.key: one for one in rank_models(ALL, image("phase"), verdicts={"cells-phase": DomainVerdict(0.2, "inside")})}
+    assert ranked["cells-phase"].reason == "The image is like its training images."
+    assert ranked["one"].reason == "It paints from brightfield; the image is named phase."
+    assert ranked["volume"].reason == "This model needs a z-stack; your image has one plane."
+    ranked = {one.key: one for one in rank_models(ALL, image("Brightfield"))}
+    assert ranked["one"].reason == "It has no summary of its training images."
+    assert rank_models({"two": model("two", "A", "B")}, image("x", "y"))[0].reason == "Its channels are to be chosen."
+
+
 def test_a_model_of_another_light_comes_behind() -> None:
     assert order(image("phase"))[0] == "cells-phase"
     ranked = {one.key: one for one in rank_models(ALL, image("w1DAPI"))}

@@ -28,7 +28,7 @@ from napari_virtual_paint.runtime.stopping import StopSignals, at_the_very_end
 from napari_virtual_paint.runtime.temporary import use_own_folder
 
 COMMANDS = {
-    "models": "list, show, check, import and export models",
+    "models": "list, show, check, rank, import and export models",
     "predict": "paint the stains of an image",
     "phase": "reconstruct the phase from brightfield planes at different focus",
     "domain": "check how far images are from a model's training images",

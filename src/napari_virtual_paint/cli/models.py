@@ -1,4 +1,4 @@
-"""``virtual-paint models ...``: list, show, check and describe models; `models_convert` imports, exports and downloads them."""
+"""``virtual-paint models ...``: list, show, check and describe models; see `models_rank` and `models_convert`, too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint.cli import COMMANDS, models_convert
+from napari_virtual_paint.cli import COMMANDS, models_convert, models_rank
 from napari_virtual_paint.cli._options import MODEL, Subparsers, add_axes, add_channels, add_json, add_overwrite, read_image
 from napari_virtual_paint.cli._output import ProgressBar, print_result
 from napari_virtual_paint.errors import InputError
@@ -24,8 +24,10 @@ FAILED = 2  # exit code of a check that fails
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add the command and its actions to the parser of ``virtual-paint``."""
-    parser = subparsers.add_parser("models", help=COMMANDS["models"], description="Models: list, show, check, import and export them.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download|domain")
+    parser = subparsers.add_parser(
+        "models", help=COMMANDS["models"], description="Models: list, show, check, rank, import and export them."
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|rank|import|export|download|domain")
     _add_list(actions)
     show = actions.add_parser("show", help="show a model's card", description="Show the inputs and outputs of a model, and its card.")
     show.add_argument("model", metavar="ID", help=MODEL)
@@ -39,6 +41,7 @@ def add_parser(subparsers: Subparsers) -> None:
     check.add_argument("model", metavar="PATH", help=MODEL)
     add_json(check)
     check.set_defaults(func=run_check)
+    models_rank.add_rank(actions)
     models_convert.add_import(actions)
     models_convert.add_export(actions)
     models_convert.add_download(actions)

@@ -41,6 +41,23 @@ class RankedModel:
         return self.fits and not self.light and self.info.domain is not None
 
     @property
+    def reason(self) -> str:
+        """Why it can't paint the image, may not suit it, or how well it does, in a sentence or two."""
+        if self.shortfall:
+            return self.shortfall
+        if not self.fits:
+            return "Its channels are to be chosen."
+        if self.light:
+            return f"It paints from {self.info.light}; the image is named {self.light}."
+        if self.verdict is None:
+            return (
+                "It has no summary of its training images."
+                if self.info.domain is None
+                else "The image was not compared with its training images."
+            )
+        return " ".join(self.verdict.reasons) or "The image is like its training images."
+
+    @property
     def used(self) -> int:
         """How many channels or planes of the image it gets; 0 where that is to be asked."""
         return len(self.match.z or self.match.channels) if self.match is not None and self.fits else 0
@@ -52,10 +69,14 @@ class RankedModel:
 
     @property
     def rank(self) -> tuple[float, ...]:
-        """What it is ordered by, larger first: fit, light, verdict of the domain check, channels used, held-out score."""
+        """What it is ordered by, larger first: fit, light, verdict of the domain check, channels used, held-out score.
+
+        Scores on images like the training images say nothing about an image outside: there the distance counts before them.
+        """
         verdict = VERDICTS[self.verdict.verdict if self.verdict is not None else ""]
+        nearness = -self.verdict.distance if self.verdict is not None and self.verdict.verdict == "outside" else 0.0
         score = self.score
-        return (not self.shortfall, self.fits, not self.light, verdict, self.used, -1.0 if score is None else score)
+        return (not self.shortfall, self.fits, not self.light, verdict, self.used, nearness, -1.0 if score is None else score)
 
 
 def held_out_score(info: ModelInfo) -> float | None:

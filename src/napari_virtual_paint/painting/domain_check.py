@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.models.applicability.check import DomainVerdict, check_domain
+from napari_virtual_paint.models.ranking import RankedModel, rank_models
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set
 from napari_virtual_paint.painting.results import Painting
 from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 
@@ -48,6 +50,39 @@ def domain_of(
             verdict = check_domain(each, stack, channels=channels, matched=match, **options) if known else None
             found += [verdict] if verdict is not None else []
     return max(found, key=lambda verdict: verdict.distance, default=None)
+
+
+def rank_by_domain(
+    models: Mapping[str, Model], stack: Stack, settings: PaintSettings | None = None
+) -> Generator[Progress, None, list[RankedModel]]:
+    """Rank models for an image by their fit, by the domain check of all that fit, and by their held-out scores.
+
+    Parameters
+    ----------
+    models
+        The models by key.
+    stack
+        The image, axes TCZYX.
+    settings
+        How the image would be painted; whether it is resampled to the pixel size of the model counts.
+
+    Yields
+    ------
+    Progress
+        After each check.
+
+    Returns
+    -------
+    list of RankedModel
+        All models, the best first.
+    """
+    infos = {key: model.info for key, model in models.items()}
+    comparable = [one.key for one in rank_models(infos, stack) if one.comparable]
+    verdicts: dict[str, DomainVerdict | None] = {}
+    for number, key in enumerate(comparable, start=1):
+        verdicts[key] = domain_of(models[key], stack, settings or PaintSettings())
+        yield Progress(number, len(comparable))
+    return rank_models(infos, stack, verdicts=verdicts)
 
 
 def noted(verdict: DomainVerdict | None) -> dict[str, Any]:
