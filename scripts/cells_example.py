@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_virtual_paint.cells.cp2image.config import load_config
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
-from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
+from napari_virtual_paint.cells.cp2image.feature_response import responses, swept_features
 from napari_virtual_paint.cells.cp2image.model import CellModel, cohort_of, generate, open_cell_model
 from napari_virtual_paint.cells.cp2image.train import train
 from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
@@ -85,11 +85,11 @@ def show_scores(found: CellEvaluation) -> None:
 
 def show_sweeps(model: CellModel, cells: int) -> None:
     """Print how the measured feature follows the one asked for."""
-    print("\nSpearman's correlation along a sweep of one feature, median over cells")
-    names = [name for name in SWEPT if name in model.features]
-    for follow, words in ((False, "all others fixed"), (True, "the correlated ones follow")):
+    print("\nSlope of the measured against the requested feature along a sweep, and Spearman's correlation, medians over cells")
+    names, _ = swept_features(model)
+    for follow, words in ((True, "the correlated ones follow"), (False, "all others fixed")):
         for found in drive(responses(model, names, cells=cells, follow=follow)):
-            print(f"  {found.feature:38s} {found.median:5.2f}  ({words}, {len(found.spearman)} cells)")
+            print(f"  {found.feature:38s} {found.gain:5.2f} {found.median:5.2f}  ({words}, {len(found.measured)} cells)")
 
 
 def draw(model: CellModel, out: Path) -> None:
@@ -97,7 +97,7 @@ def draw(model: CellModel, out: Path) -> None:
     cohort = cohort_of(model)
     limits = [(float(low), float(high)) for low, high in model.scale]
     base = cohort.values[representative(cohort.population)]
-    rows = [name for name in SWEPT if name in model.features]
+    rows, _ = swept_features(model)
     figure = gallery(
         lambda values: generate(model, values), cohort.population, rows, model.channels, limits, base=base, follow=True, title=model.name
     )

@@ -28,6 +28,8 @@ Segmenter = Literal["auto", "skimage", "cellpose"]
 """What finds nuclei and cells for an evaluation; ``auto`` is Cellpose if it is installed, else scikit-image."""
 FeatureNetworkName = Literal["auto", "inception", "cells"]
 """Network of the Fréchet distance of generated cells; see `cells.cp2image.frechet`."""
+CellMeasure = Literal["gain", "frechet", "auc", "spectrum"]
+"""Measures of a cell model beside its correlations, each of which can be left out; see `cells.cp2image.evaluate`."""
 TransformKind = Literal["translation", "rigid", "similarity"]
 """What a registration may change: ``rigid`` adds rotation, ``similarity`` one scale for both axes, too."""
 PhaseMode = Literal["2d", "3d"]

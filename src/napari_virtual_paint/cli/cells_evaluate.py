@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import FeatureNetworkName, values_of
+from napari_virtual_paint.choices import CellMeasure, values_of
 from napari_virtual_paint.cli._options import CELL_MODEL, add_axes, add_json, add_nuclei, add_workers
-from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, table
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, split_list, table
 from napari_virtual_paint.cli._parser import whole_number
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
 
+MEASURES: tuple[str, ...] = values_of(CellMeasure)
 SHOWN = 20  # best and worst features that are listed
 
 
@@ -23,8 +25,10 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="score a model on a table and the images it was measured on",
-        description="Draw each cell of a table, measure the drawing and correlate it with the table; compute the Fréchet distance to the "
-        "real crops. Features of position and of phase in a window (locations, bounding boxes, moments, phases) don't count.",
+        description="Generate each cell of a table, measure it and correlate it with the table. Sweep some features of 50 of the cells: "
+        "the gain is the slope of the measured against the requested values. Compare generated with real crops: Fréchet distance beside "
+        "that of real from real ones, a classifier that tells them apart, the power spectrum. Features of position and of phase in a "
+        "window (locations, bounding boxes, moments, phases) don't count.",
     )
     parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)
     parser.add_argument("table", metavar="TABLE", help="table of cells, as `virtual-paint cells measure` writes it")
@@ -34,9 +38,23 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--network",
-        choices=values_of(FeatureNetworkName),
+        metavar="auto|inception|cells|MODEL",
         default="auto",
-        help="network of the Fréchet distance: Inception, or the model's own small one (default: Inception if its weights are on disk)",
+        help="network of the Fréchet distance: Inception, the small one in the model's package (cells), or that of another model of the "
+        "same channels (default: Inception if its weights are on disk, else cells)",
+    )
+    parser.add_argument(
+        "--measures",
+        metavar="A,B",
+        default=",".join(MEASURES),
+        help="what to measure beside the correlations, which takes some minutes (default: %(default)s; none: the correlations alone)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="of the generated cells where the model takes noise, and of what is sampled (default: %(default)s)",
     )
     add_nuclei(parser)
     add_axes(parser)
@@ -48,6 +66,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score a model, print its scores and write the report."""
+    measures = _measures(args.measures)
     if args.output is not None:
         from napari_virtual_paint.cells.cp2image.report import check_report, report_files
 
@@ -60,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
     model = open_cell_model(args.model)
     found = None
-    options = {"network": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers, "axes": args.axes}
+    options = {name: getattr(args, name) for name in ("network", "nuclei", "most", "workers", "axes", "seed")}
+    options["measures"] = measures
     with ProgressBar("Evaluating") as progress:
         for item in evaluate(model, open_table(args.table), args.images, **options):
             if isinstance(item, CellEvaluation):
@@ -78,12 +98,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _measures(text: str) -> tuple[str, ...]:
+    """Return the measures of a list such as ``gain,auc``."""
+    names = () if text.strip() == "none" else split_list(text)
+    for name in names:
+        if name not in MEASURES:
+            raise InputError(f"--measures {text}: there is no measure {name!r}; there are {', '.join(MEASURES)}, or none.")
+    return names
+
+
 def summary(found: CellEvaluation) -> str:
     """Return an evaluation as text: the scores, their split, the best and worst features."""
     lines = [
         f"{len(found.requested)} cells, {len(found.per_feature)} features: {found.share_above:.1%} correlate above 0.5, median "
         f"{found.median:.3f}; Fréchet distance {found.fid:.4g} ({found.network})"
     ]
+    from napari_virtual_paint.cells.cp2image.report import gain_rows, realism_words
+
+    lines += realism_words(found.realism)
+    if found.sweeps:
+        lines += ["", table(("feature", "gain, others follow", "Spearman", "gain, alone", "Spearman"), gain_rows(found))]
     for part in ("compartment", "channel", "group"):
         parts = [(key, str(count), f"{share:.0%}", f"{median:.2f}") for key, count, share, median in found.by(part)]
         lines += ["", table((part, "features", "above 0.5", "median"), parts)]

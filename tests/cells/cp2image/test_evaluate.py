@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from napari_virtual_paint.cells.cp2image import evaluate as evaluating
 from napari_virtual_paint.cells.cp2image.config import Features
 from napari_virtual_paint.cells.cp2image.data import choose_features
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, correlation, evaluate, measurable
-from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet, inception_weights, train_reader
+from napari_virtual_paint.cells.cp2image.frechet import (
+    FeatureNetwork,
+    choose_feature_network,
+    code_distance,
+    frechet,
+    halved_frechet,
+    inception_weights,
+    train_reader,
+)
 from napari_virtual_paint.cells.cp2image.model import CellModel, build, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
@@ -33,7 +42,8 @@ from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.writing import write
 
 CHANNELS = ("DNA", "ER")
-KEYS = ["cells", "features", "share_above_0.5", "median_correlation", "fid", "per_feature"]
+MEASURED = ("gain", "spearman", "frechet", "auc", "auc_control", "spectrum")
+KEYS = ["cells", "features", "share_above_0.5", "median_correlation", "fid", *MEASURED, "per_feature"]
 
 
 def last(items: Any) -> Any:
@@ -103,7 +113,9 @@ def test_a_model_of_cells_alone_is_compared_with_cells_alone(folder: Path, tmp_p
     lone = open_cell_model(save_cell_model(tmp_path / "alone.zip", replace(given, alone=True)))
     assert lone.alone
     table = open_table(folder / "cells.parquet")
-    beside, alone = (last(evaluate(each, table, images(folder), most=12)) for each in (open_cell_model(folder / "toy.zip"), lone))
+    beside, alone = (
+        last(evaluate(each, table, images(folder), most=12, measures=())) for each in (open_cell_model(folder / "toy.zip"), lone)
+    )
     assert any("generates cells without neighbors" in note for note in alone.notes)
     assert not any("generates cells without neighbors" in note for note in beside.notes)
     np.testing.assert_array_equal(alone.drawn, beside.drawn)
@@ -142,12 +154,14 @@ def test_the_real_cells_themselves_score_nearly_all(folder: Path, model: CellMod
     table = open_table(folder / "cells.parquet")
     real = last(cut_crops(table, images(folder), CHANNELS, model.size)).crops
     monkeypatch.setattr(evaluating, "generate", lambda *_: real)
-    found = last(evaluate(model, table, images(folder)))
+    found = last(evaluate(model, table, images(folder), measures=("frechet", "spectrum")))
+    assert found.realism.spectrum.extremes == (1.0, 1.0)
+    assert found.realism.frechet.drawn == pytest.approx(found.realism.frechet.floor)
     assert found.share_above > 0.7
     assert found.median > 0.7
     assert found.fid == pytest.approx(0, abs=1e-3)
     monkeypatch.setattr(evaluating, "generate", lambda *_: real[::-1].copy())
-    other = last(evaluate(model, table, images(folder)))
+    other = last(evaluate(model, table, images(folder), measures=()))
     assert other.share_above < 0.3
 
 
@@ -155,7 +169,7 @@ def test_what_a_model_does_not_take_is_said_and_scored(folder: Path, tmp_path: P
     table = pd.read_parquet(folder / "cells.parquet")
     few = draft(table.drop(columns=[name for name in table if "Texture" in name]))
     model = open_cell_model(save_cell_model(tmp_path / "few.zip", few))
-    found = last(evaluate(model, open_table(folder / "cells.parquet"), images(folder)))
+    found = last(evaluate(model, open_table(folder / "cells.parquet"), images(folder), measures=()))
     assert [name for name in found.per_feature if "Texture" in name]
     assert any("of the scored features are not among those that toy-cells takes" in note for note in found.notes)
 
@@ -227,8 +241,36 @@ def test_the_frechet_distance_of_normal_codes() -> None:
     codes = rng.normal(size=(2, 4000, 2)) * [[[1, 2]], [[3, 2]]] + [[[0, 0]], [[1, -1]]]
     real, drawn = (np.broadcast_to(code[:, :, None, None], (*code.shape, 4, 4)).astype(np.float32) for code in codes)
     # |m1 - m2|^2 + sum (s1 - s2)^2 for diagonal covariances (Dowson and Landau, 1982).
-    assert frechet(FeatureNetwork("means", Means()), real, drawn) == pytest.approx(2 + 4, rel=0.1)
-    assert frechet(FeatureNetwork("means", Means()), real, real) == pytest.approx(0, abs=1e-6)
+    means = FeatureNetwork("means", Means(), low=np.zeros(2), high=np.ones(2))
+    assert frechet(means, real, drawn) == pytest.approx(2 + 4, rel=0.1)
+    assert frechet(means, real, real) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("count", "width"), [(300, 8), (6, 20)], ids=["large", "smaller-than-the-code"])
+def test_the_distance_of_codes_is_that_of_torchmetrics(count: int, width: int) -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, count, width)) @ rng.normal(size=(width, width))
+    b = 2 * b + 0.3
+    metric = FrechetInceptionDistance(feature=nn.Flatten(), input_img_size=(1, 1, width), normalize=True)
+    for codes, kind in ((a, True), (b, False)):
+        metric.update(torch.from_numpy(codes[:, None, None].astype(np.float32)), real=kind)
+    assert code_distance(a, b) == pytest.approx(float(metric.compute()), rel=1e-3)
+
+
+def test_drawn_crops_like_real_ones_have_the_distance_of_the_floor() -> None:
+    """The distance itself, without halves, is biased: cells of one distribution are far apart if there are few."""
+    rng = np.random.default_rng(2)
+    real, twin, other = (np.broadcast_to(rng.normal(size=(60, 2, 1, 1)), (60, 2, 4, 4)).astype(np.float32) for _ in range(3))
+    means = FeatureNetwork("means", Means(), low=np.zeros(2), high=np.ones(2))
+    same, shifted = (last(halved_frechet(means, real, crops)) for crops in (real, other + 1))
+    assert (same.cells, same.parts.shape) == (30, (10, 2))
+    assert same.drawn == pytest.approx(same.floor)
+    assert same.floor > 0.01
+    assert last(halved_frechet(means, real, twin)).drawn == pytest.approx(same.floor, rel=0.8)
+    assert shifted.drawn == pytest.approx(2, rel=0.4)
+    assert shifted.floor == same.floor
 
 
 def test_the_judge_is_named(model: CellModel) -> None:
@@ -239,6 +281,18 @@ def test_the_judge_is_named(model: CellModel) -> None:
     assert "CropReader" in choose_feature_network(model, "cells").name
     with pytest.raises(InputError, match="no feature network 'vgg'"):
         choose_feature_network(model, "vgg")
+    with pytest.raises(InputError, match="its network reads Brightfield, DNA in crops of 40 px, not DNA, ER of 64 px"):
+        choose_feature_network(model, "jurkat-cells")
+
+
+def test_the_network_of_another_model_judges_by_its_own_scale(folder: Path, model: CellModel, tmp_path: Path) -> None:
+    scale = np.float32([[100, 5000], [200, 6000]])
+    given = replace(draft(pd.read_parquet(folder / "cells.parquet")), id="other-cells", reader_scale=scale)
+    path = save_cell_model(tmp_path / "other.zip", given)
+    chosen, own = choose_feature_network(model, str(path)), choose_feature_network(model, "cells")
+    assert "other-cells" in chosen.name
+    np.testing.assert_array_equal(np.stack([chosen.low, chosen.high], axis=1), scale)
+    np.testing.assert_array_equal(np.stack([own.low, own.high]), np.stack([model.low, model.high]))
 
 
 def test_the_reader_learns_to_read() -> None:
@@ -252,8 +306,10 @@ def test_the_reader_learns_to_read() -> None:
     assert torch.equal(one(crops), again(crops))
 
 
-def test_the_command_s_json_is_exact(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [str(folder / "toy.zip"), str(folder / "cells.parquet"), *map(str, images(folder)), "--network", "cells"]
+def test_the_command_s_json_is_exact(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_virtual_paint.cells.cp2image.classifier_test.STEPS", 4)
+    monkeypatch.setattr("napari_virtual_paint.cells.cp2image.feature_response.PERCENTILES", (5.0, 50.0, 95.0))
+    arguments = [str(folder / "toy.zip"), str(folder / "cells.parquet"), *map(str, images(folder)), "--network", "cells", "--most", "16"]
     report = folder / "report.html"
     assert main(["cells", "evaluate", *arguments, "--json", "-o", str(report)]) == 0
     out, words = capsys.readouterr()
@@ -261,13 +317,44 @@ def test_the_command_s_json_is_exact(folder: Path, capsys: pytest.CaptureFixture
     assert list(found) == KEYS
     assert found["features"] == len(found["per_feature"]) > 200
     assert all(value is None or -1.001 <= value <= 1.001 for value in found["per_feature"].values())
-    assert "CropReader of toy-cells" in words
+    assert re.search(r"CropReader [0-9a-f]{8} of toy-cells", words)
+    swept = ["Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area"]
+    for key in ("gain", "spearman"):
+        assert list(found[key]) == ["follow", "alone"]
+        assert all(list(each) == [*swept, "Nuclei_Texture_Contrast_DNA_3_00_256"] for each in found[key].values())
+    assert list(found["frechet"]) == ["drawn", "floor"]
+    assert found["frechet"]["drawn"] > found["frechet"]["floor"] > 0
+    assert 0 <= found["auc"] <= 1
+    assert 0 < found["spectrum"][0] < found["spectrum"][1]
     page = report.read_text("utf-8")
     assert "report.png" in page
     assert "worst 20" in page
+    assert "gain, others follow" in page
+    spectrum = pd.read_csv(folder / "report-spectrum.csv")
+    assert list(spectrum["channel"].unique()) == ["DNA", "ER"]
+    assert spectrum["cycles_per_px"].max() == 0.5
     rows = pd.read_csv(report.with_suffix(".csv"))
     assert set(rows["feature"]) == set(found["per_feature"])
     assert report.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_measures_are_chosen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "cells",
+        "evaluate",
+        str(folder / "toy.zip"),
+        str(folder / "cells.parquet"),
+        *map(str, images(folder)),
+        "--most",
+        "6",
+        "--json",
+    ]
+    assert main([*arguments, "--measures", "spectrum"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == KEYS
+    assert [name for name in MEASURED if found[name] is not None] == ["spectrum"]
+    assert main([*arguments, "--measures", "spectrum,colour"]) == 2
+    assert "there is no measure 'colour'" in capsys.readouterr().err
 
 
 def test_the_report_needs_the_name_of_a_page(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from cell_packages import FEATURES, draft
 from napari_virtual_paint.cells.cp2image import feature_response
-from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
+from napari_virtual_paint.cells.cp2image.feature_response import Response, responses, swept_features
 from napari_virtual_paint.cells.cp2image.model import CellModel, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
@@ -24,11 +26,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CellModel:
     return open_cell_model(save_cell_model(tmp_path_factory.mktemp("cells") / "toy.zip", draft()))
 
 
-def discs(model: CellModel, values: np.ndarray, sign: float = 1.0) -> np.ndarray:
-    """Draw a nucleus of the area asked for in both channels; of less area the more is asked for, with a negative sign."""
-    area = 300 + sign * (values[:, 0] - 300)
+def discs(model: CellModel, values: np.ndarray, share: float = 1.0, seed: object = 0) -> np.ndarray:
+    """Draw a nucleus in both channels that shows a share of the change of area that is asked for, away from 300."""
+    area = 300 + share * (values[:, 0] - 300)
     y, x = np.mgrid[: model.size, : model.size] - (model.size - 1) / 2
-    inside = (y**2 + x**2)[None] < (np.clip(area, 20, 900) / np.pi)[:, None, None]
+    nearest = np.argsort(np.argsort((y**2 + x**2 + 1e-3 * np.arctan2(y, x)).ravel())).reshape(y.shape)
+    inside = nearest[None] < np.rint(np.clip(area, 20, 900))[:, None, None]
     drawn = np.where(inside[:, None], 2000.0, 100.0) + np.random.default_rng(0).normal(0, 5, (len(values), 2, model.size, model.size))
     return drawn.astype(np.float32)
 
@@ -52,14 +55,54 @@ def test_a_painter_that_follows(model: CellModel, monkeypatch: pytest.MonkeyPatc
     assert found.median == 1
 
 
-def test_a_painter_that_goes_the_other_way(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_response, "generate", lambda model, values: discs(model, values, -1))
-    assert run(model, percentiles=(5, 35, 65, 95)).median == -1
+@pytest.mark.parametrize(("share", "rank"), [(1.0, 1), (0.5, 1), (0.05, 1), (-1.0, -1)])
+def test_the_gain_is_the_share_of_the_change_that_is_drawn(
+    model: CellModel, monkeypatch: pytest.MonkeyPatch, share: float, rank: float
+) -> None:
+    """A picture that shows a twentieth of the change has a perfect rank correlation: what the gain is for."""
+    monkeypatch.setattr(feature_response, "generate", lambda model, values, seed: discs(model, values, share))
+    found = run(model, percentiles=(5, 35, 65, 95), follow=False)
+    assert found.gain == pytest.approx(share, abs=0.02)
+    assert found.median == pytest.approx(rank, abs=0.11)
 
 
 def test_a_painter_that_does_not_care(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_response, "generate", lambda model, values: discs(model, np.full_like(values, 300)))
-    assert abs(run(model, percentiles=(5, 35, 65, 95)).median) < 0.9
+    monkeypatch.setattr(feature_response, "generate", lambda model, values, seed: discs(model, values, 0.0))
+    found = run(model, percentiles=(5, 35, 65, 95))
+    assert (found.median, found.gain) == (0, 0)
+
+
+def test_angles_are_continued_beyond_their_period() -> None:
+    asked = np.arange(-80.0, 81.0, 20.0)
+    shown = asked + 25  # drawn 25 degrees on, so it jumps back by 180 at the end
+    half = asked / 2
+    still = np.full(len(asked), 88.0) + np.array([0, 4, -4] * 3)  # about one direction, on both sides of the jump
+    measured = (np.stack([shown, half, still]) + 90) % 180 - 90
+    found = Response("Nuclei_AreaShape_Orientation", asked, measured, 180.0)
+    assert found.gains == pytest.approx([1, 0.5, 0], abs=0.02)
+    assert found.spearman[:2] == pytest.approx([1, 1])
+    plain = Response("Nuclei_AreaShape_Orientation", asked, measured)
+    assert plain.gains[0] < 0.5
+
+
+def test_cells_that_are_hardly_found_have_no_gain() -> None:
+    asked = np.arange(6.0)
+    measured = np.stack([asked, np.where(asked < 4, asked, np.nan), np.where(asked < 2, asked, np.nan), np.full(6, np.nan)])
+    found = Response("Nuclei_AreaShape_Area", asked, measured)
+    assert found.gains == pytest.approx([1, 1, 0, 0])
+    assert found.spearman == pytest.approx([1, 1, 0, 0])
+
+
+def test_the_swept_features_are_found_whatever_the_channels_are_called(tmp_path) -> None:
+    channels = ("OrigBlue", "OrigGreen")
+    textures = [
+        f"Nuclei_Texture_{kind}_OrigBlue_{scale}_{way}" for kind in ("Contrast", "Entropy") for scale in (3, 5, 10) for way in ("00", "01")
+    ]
+    names = ["Nuclei_AreaShape_Area", "Nuclei_Intensity_MeanIntensity_OrigBlue", "Nuclei_Intensity_MeanIntensity_OrigGreen", *textures]
+    model = SimpleNamespace(features=tuple(names), channels=channels)
+    found, lacking = swept_features(model, "OrigBlue")
+    assert found == ("Nuclei_AreaShape_Area", "Nuclei_Intensity_MeanIntensity_OrigBlue", "Nuclei_Texture_Contrast_OrigBlue_5_00")
+    assert lacking == ("orientation of the nucleus", "area of the cytoplasm")
 
 
 def test_a_feature_that_is_not_there(model: CellModel) -> None:
@@ -78,5 +121,6 @@ def test_how_real_cells_were_measured() -> None:
 
 @pytest.mark.parametrize("follow", [True, False], ids=["others-follow", "alone"])
 def test_simulated_cells_follow_what_is_swept(follow: bool) -> None:
-    *_, found = responses(open_cell_model("simulated-cells"), SWEPT, cells=8, percentiles=(5, 25, 50, 75, 95), follow=follow)
+    simulated = open_cell_model("simulated-cells")
+    *_, found = responses(simulated, swept_features(simulated)[0][:4], cells=8, percentiles=(5, 25, 50, 75, 95), follow=follow)
     assert {each.feature: each.median for each in found if each.median < 0.9} == {}

@@ -1,9 +1,9 @@
-"""Evaluate a cell model: requested features against those measured on generated cells, and the Fréchet distance to real cells."""
+"""Evaluate a cell model: requested features against those measured on generated cells, gains, and how real the cells look."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
+from napari_virtual_paint.cells.cp2image.feature_response import Response, SweptCells, responses, swept_features
 from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
+from napari_virtual_paint.cells.cp2image.realism import Realism, judge
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.cells.transform import Floats
+from napari_virtual_paint.choices import CellMeasure, values_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.running_stats import pearson
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 HIGH = 0.5  # correlation above which the paper counts a feature
+MEASURES: tuple[str, ...] = values_of(CellMeasure)
+SHARES = {"features": 0.35, "realism": 0.25, "gain": 0.4}  # of the time, if all is measured
 LEAST_MEASURED = 0.5  # a feature measurable on a smaller share of the generated cells has no correlation
 
 
@@ -55,6 +60,10 @@ class CellEvaluation:
     channels: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
     """Notes on what was left out."""
+    realism: Realism = field(default_factory=Realism)
+    """How real the generated crops look."""
+    sweeps: Mapping[str, tuple[Response, ...]] = field(default_factory=dict)
+    """``follow`` and ``alone`` -> the response to each swept feature; empty where gains were left out."""
 
     @property
     def correlations(self) -> npt.NDArray[np.float64]:
@@ -72,13 +81,20 @@ class CellEvaluation:
         return float(np.median(self.correlations)) if self.per_feature else math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain values, for JSON."""
+        """Return the scores as plain values, for JSON; None for what was left out."""
+        real = self.realism
         return {
             "cells": len(self.requested),
             "features": len(self.per_feature),
             "share_above_0.5": self.share_above,
             "median_correlation": self.median,
             "fid": self.fid,
+            "gain": {way: {each.feature: each.gain for each in found} for way, found in self.sweeps.items()} or None,
+            "spearman": {way: {each.feature: each.median for each in found} for way, found in self.sweeps.items()} or None,
+            "frechet": None if real.frechet is None else {"drawn": real.frechet.drawn, "floor": real.frechet.floor},
+            "auc": real.auc,
+            "auc_control": real.auc_control,
+            "spectrum": None if real.spectrum is None else list(real.spectrum.extremes),
             "per_feature": dict(self.per_feature),
         }
 
@@ -132,6 +148,8 @@ def evaluate(
     most: int | None = None,
     workers: int = 1,
     axes: str | None = None,
+    measures: Collection[str] = MEASURES,
+    seed: int = 0,
 ) -> Iterator[Progress | CellEvaluation]:
     """Generate a table's cells, measure them, and compare with the requested features.
 
@@ -151,12 +169,16 @@ def evaluate(
         Worker processes for measuring.
     axes
         What the axes of the images' arrays are (see `reading.read`).
+    measures
+        Which of `choices.CellMeasure` to take beside the correlations.
+    seed
+        Seed of the generated cells, of which cell i gets seed + i, of the cells that are swept, of the halvings and the classifier.
 
     Yields
     ------
     Progress
         On the way.
-    Evaluation
+    CellEvaluation
         Last.
 
     Raises
@@ -174,12 +196,19 @@ def evaluate(
     names = measurable(table.features, model.channels)
     frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
     requested = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
-    for step in compare(model, requested, network=network, nuclei=nuclei, workers=workers):
+    for step in compare(model, requested, network=network, nuclei=nuclei, workers=workers, measures=measures, seed=seed):
         yield Progress(0.1 + 0.9 * step.done, step.total) if isinstance(step, Progress) else step
 
 
 def compare(
-    model: CellModel, requested: RequestedCells, *, network: str = "auto", nuclei: str | None = None, workers: int = 1
+    model: CellModel,
+    requested: RequestedCells,
+    *,
+    network: str = "auto",
+    nuclei: str | None = None,
+    workers: int = 1,
+    measures: Collection[str] = MEASURES,
+    seed: int = 0,
 ) -> Iterator[Progress | CellEvaluation]:
     """Generate cells, measure them, and compare with the requested features; parameters as in `evaluate`."""
     chosen = choose_feature_network(model, network)
@@ -190,7 +219,7 @@ def compare(
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and set to the median ({', '.join(lacking[:3])}).")
     values = requested.table.reindex(columns=list(model.features)).to_numpy(np.float32)
-    drawn = generate(model, values, seed=range(len(values)))
+    drawn = generate(model, values, seed=range(seed, seed + len(values)))
     # Features that a model doesn't take are scored too, or leaving out what it draws badly would make it look better.
     untaken = [name for name in measurable(requested.table.columns, model.channels) if name not in set(model.features)]
     if untaken:
@@ -203,7 +232,62 @@ def compare(
         )
         crops = cell_alone(crops.astype(np.float32), own, model.low)
     compared = replace(requested, crops=crops, notes=tuple(notes))
-    yield from score_drawn(model.id, model.channels, compared, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
+    shares = {"features": SHARES["features"]}
+    if realism := [name for name in measures if name != "gain"]:
+        shares["realism"] = SHARES["realism"]
+    if "gain" in measures:
+        shares["gain"] = SHARES["gain"]
+    total, found = sum(shares.values()), None
+    for item in score_drawn(model.id, model.channels, compared, drawn, chosen, nuclei=nuclei, workers=workers):
+        if isinstance(item, CellEvaluation):
+            found = item
+        else:
+            yield Progress(shares["features"] * item.fraction, total, item.message)
+    assert found is not None
+    done = shares["features"]
+    if realism:
+        pictures = drawn
+        if model.alone:  # what is outside the cell is removed from the generated crops, too: it is no part of either
+            own = own_pixels(
+                drawn, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
+            )
+            pictures = cell_alone(drawn, own, model.low)
+        for item in judge(found.real, pictures, model.channels, chosen, realism, seed):
+            if isinstance(item, Realism):
+                found = replace(found, realism=item)
+            else:
+                yield Progress(done + shares["realism"] * item.fraction, total)
+        done += shares["realism"]
+    if "gain" in measures:
+        how = {"scale": requested.scale, "pixel_size": requested.pixel_size}
+        for item in _swept(model, SweptCells(values, how, requested.thresholds, nuclei), seed, workers):
+            if isinstance(item, Progress):
+                yield Progress(done + shares["gain"] * item.fraction, total)
+            else:
+                sweeps, lacking = item
+                found = replace(found, sweeps=sweeps, notes=(*found.notes, *lacking))
+    yield found
+
+
+def _swept(
+    model: CellModel, cells: SweptCells, seed: int, workers: int
+) -> Iterator[Progress | tuple[dict[str, tuple[Response, ...]], tuple[str, ...]]]:
+    """Sweep the features whose gain is told, with the others following and each alone; return the responses, and notes on what lacks."""
+    features, lacking = swept_features(model, cells.nuclei)
+    notes = [f"{model.id} takes no {words}, so it has no gain." for words in lacking]
+    sweeps: dict[str, tuple[Response, ...]] = {}
+    if len(model.population.values) < 3:
+        yield {}, (f"The package of {model.id} has no cells whose percentiles could be swept, so there are no gains.",)
+        return
+    for number, way in enumerate(("follow", "alone") if features else ()):
+        for item in responses(model, features, base=cells, follow=way == "follow", seed=seed, workers=workers):
+            if isinstance(item, Progress):
+                yield Progress(number + item.fraction, 2)
+            else:
+                sweeps[way] = item
+    absent = {each.feature for found in sweeps.values() for each in found if not np.isfinite(each.measured).any()}
+    notes += [f"{name} was measured on no generated cell, so its gain is 0." for name in sorted(absent)]
+    yield sweeps, tuple(notes)
 
 
 def score_drawn(
@@ -212,8 +296,6 @@ def score_drawn(
     requested: RequestedCells,
     drawn: Floats,
     network: FeatureNetwork,
-    low: Floats,
-    high: Floats,
     *,
     nuclei: str | None = None,
     workers: int = 1,
@@ -228,8 +310,6 @@ def score_drawn(
         (n, C, d, d), one per requested cell, in gray levels.
     network
         Network of the Fréchet distance.
-    low, high
-        Gray levels (C,) that are 0 and 1 for that network.
     """
     import pandas as pd
 
@@ -248,8 +328,8 @@ def score_drawn(
     names = [feature for feature in scored if feature in measured and varies(requested.table[feature].to_numpy(np.float64))]
     expected, actual = requested.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
     per_feature = {feature: correlation(expected[:, i], actual[:, i]) for i, feature in enumerate(names)}
-    real, first, span = requested.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
-    fid = frechet(network, (real - first) / span, (drawn - first) / span)
+    real = requested.crops.astype(np.float32)
+    fid = frechet(network, real, drawn)
     yield CellEvaluation(name, per_feature, fid, network.name, expected, actual, real, drawn, channels, notes)
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, parse, unit
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
-from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.measure import measure_crops
+from napari_virtual_paint.cells.measurement.segment import Thresholds, nuclei_channel
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import sweep
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 
 PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
-SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")
-"""Nucleus area, orientation and intensity, cytoplasm area: the rows of Fig. 4c."""
+CELLS = 50  # cells that are swept
+CHUNK = 60  # crops that are generated and measured between two reports
+LEAST = 0.5  # a sweep of which a smaller share could be measured has a correlation and a gain of 0
+TEXTURE = "Contrast"  # the texture that is swept, where there is one
+PERIODS = {"°": 180.0, "rad": 2 * np.pi}  # unit of an angle -> after what it repeats (an orientation after half a turn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,31 +37,129 @@ class Response:
     """(k,), requested values at the percentiles."""
     measured: npt.NDArray[np.float64]
     """(n, k), the feature measured on each cell's images; NaN where no cell was found."""
-    spearman: npt.NDArray[np.float64]
-    """(n,), rank correlation along each cell's sweep; 0 where the measured value is constant or too few were found."""
+    period: float = 0.0
+    """After what an angle repeats; 0 for other features."""
+
+    @property
+    def spearman(self) -> npt.NDArray[np.float64]:
+        """(n,), rank correlation along each cell's sweep; 0 where the measured value is constant or too few were found."""
+        return np.array([_rank(*pair) for pair in self._pairs()])
+
+    @property
+    def gains(self) -> npt.NDArray[np.float64]:
+        """(n,), slope of the measured against the requested values of each cell (least squares).
+
+        1 where the picture shows what was asked for, 0 where it doesn't change or too few were found.
+        """
+        return np.array([_slope(*pair) for pair in self._pairs()])
 
     @property
     def median(self) -> float:
         """Median of the rank correlations over the cells."""
         return float(np.median(self.spearman))
 
+    @property
+    def gain(self) -> float:
+        """Median of the gains over the cells."""
+        return float(np.median(self.gains))
+
+    def unwrapped(self) -> npt.NDArray[np.float64]:
+        """Return the measured values (n, k), an angle's continued along each sweep beyond its period."""
+        out = np.full(self.measured.shape, np.nan)
+        for row, line in zip(out, self.measured, strict=True):
+            there = np.isfinite(line)
+            row[there] = np.unwrap(line[there], period=self.period) if self.period else line[there]
+        return out
+
+    def _pairs(self) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+        """Yield the requested and the measured values of each cell that could be measured, angles without their jumps."""
+        requested = np.unwrap(self.requested, period=self.period) if self.period else self.requested
+        for line in self.unwrapped():
+            there = np.isfinite(line)
+            enough = there.sum() >= max(3, LEAST * len(line))
+            yield requested[there & enough], line[there & enough]
+
+
+@dataclass(frozen=True, eq=False)
+class SweptCells:
+    """Real cells from which sweeps start."""
+
+    values: npt.NDArray[np.float32]  # (n, p), in the model's features; NaN where missing
+    measuring: Mapping[str, Any] = field(default_factory=dict)  # `pixel_size` and `scale`, as for `measure_crops`
+    thresholds: Sequence[Thresholds] | None = None  # of each cell
+    nuclei: str | None = None  # the nuclear channel
+
+    def chosen(self, count: int, seed: int) -> SweptCells:
+        """Return a random sample of so many of them."""
+        rows = np.sort(np.random.default_rng(seed).permutation(len(self.values))[:count])
+        limits = None if self.thresholds is None else [self.thresholds[row] for row in rows]
+        return replace(self, values=self.values[rows], thresholds=limits)
+
+
+def sampled_cells(model: CellModel) -> SweptCells:
+    """Return the real cells of a model's package."""
+    import pandas as pd
+
+    sample = model.population
+    scale, _, thresholds = how_measured(pd.DataFrame(sample.metadata, index=range(len(sample.values))))
+    return SweptCells(sample.values, {"pixel_size": model.pixel_size, "scale": scale}, thresholds)
+
+
+def swept_features(model: CellModel, nuclei: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the features whose gain tells whether a model obeys, and what it lacks.
+
+    Parameters
+    ----------
+    model
+        Its features are searched by their parts, whatever its channels are called.
+    nuclei
+        The nuclear channel; by default the one called DNA, DAPI or Hoechst.
+
+    Returns
+    -------
+    features
+        Area and orientation of the nucleus, its mean intensity in the nuclear channel, area of the cytoplasm (the rows of Fig. 4c), and one
+        texture of the nucleus in the nuclear channel: contrast, at the middle one of its scales, in its first direction.
+    lacking
+        Those of the five that the model has none for, in words.
+    """
+    channel = model.channels[nuclei_channel(model.channels, nuclei)]
+    parsed = [parse(name, model.channels) for name in model.features]
+    known = {(each.compartment, each.group, each.channels, each.measure): each.name for each in parsed}
+    textures: dict[int, list[str]] = {}
+    for each in parsed:
+        if (each.compartment, each.group, each.channels) == ("Nuclei", "Texture", (channel,)) and each.measure.startswith(f"{TEXTURE}_"):
+            textures.setdefault(int(each.measure.split("_")[1]), []).append(each.name)
+    scales = sorted(textures)
+    wanted = {
+        "area of the nucleus": known.get(("Nuclei", "AreaShape", (), "Area")),
+        "orientation of the nucleus": known.get(("Nuclei", "AreaShape", (), "Orientation")),
+        f"mean {channel} of the nucleus": known.get(("Nuclei", "Intensity", (channel,), "MeanIntensity")),
+        "area of the cytoplasm": known.get(("Cytoplasm", "AreaShape", (), "Area")),
+        f"texture of {channel} in the nucleus": min(textures[scales[(len(scales) - 1) // 2]]) if scales else None,
+    }
+    return tuple(name for name in wanted.values() if name), tuple(words for words, name in wanted.items() if not name)
+
 
 def responses(
     model: CellModel,
     features: Sequence[str],
     *,
-    cells: int = 50,
+    base: SweptCells | None = None,
+    cells: int = CELLS,
     percentiles: Sequence[float] = PERCENTILES,
     follow: bool = True,
     seed: int = 0,
     workers: int = 1,
 ) -> Iterator[Progress | tuple[Response, ...]]:
-    """Sweep features of real cells from the model's package, generate, measure, and correlate by rank.
+    """Sweep features of real cells, generate, measure, and compare what is measured with what was requested.
 
     Parameters
     ----------
     features
         Features to sweep, one after the other.
+    base
+        The cells to sweep; by default those of the model's package, whose percentiles and covariance are taken in any case.
     cells
         Number of randomly chosen cells, each the base of a sweep.
     percentiles
@@ -64,14 +167,15 @@ def responses(
     follow
         Whether correlated features follow to their conditional mean, or all others stay, as in the paper.
     seed
-        Seed of the choice of cells.
+        Seed of the choice of cells, and of the cells that are generated, where the model takes noise: each has the same one along its
+        sweep.
     workers
         Worker processes for measuring.
 
     Yields
     ------
     Progress
-        After each feature.
+        After each few cells, with a message after each feature.
     tuple of Response
         Last, one per feature.
 
@@ -80,55 +184,66 @@ def responses(
     InputError
         If the model does not know a feature or has too few cells.
     """
-    sample = model.population
     unknown = [name for name in features if name not in model.features]
     if unknown or not features:
         raise InputError(f"{model.id} does not take the feature {unknown[0] if unknown else ''!r}; it has {len(model.features)} others.")
-    if len(sample.values) < 3:
+    if len(model.population.values) < 3:
         raise InputError(f"The model {model.id} contains no cells to sweep.")
-    population = Population(sample.values, model.features)
-    rows = np.sort(np.random.default_rng(seed).permutation(len(sample.values))[:cells])
-    found = []
-    for number, name in enumerate(features, start=1):
-        vectors = np.stack([sweep(population, name, percentiles, sample.values[row], follow) for row in rows])
-        measured = _measured(model, sample, vectors, rows, name, workers)
-        requested = population.percentile(name, percentiles)
-        found.append(Response(name, requested, measured, np.array([_rank(requested, line) for line in measured])))
-        yield Progress(number, len(features), f"{name}: {found[-1].median:.2f}")
+    population = Population(model.population.values, model.features)
+    chosen = (base or sampled_cells(model)).chosen(cells, seed)
+    found: list[Response] = []
+    for number, name in enumerate(features):
+        vectors = np.stack([sweep(population, name, percentiles, values, follow) for values in chosen.values])
+        measured = np.full(vectors.shape[:2], np.nan)
+        for item in _measured(model, chosen, vectors, name, seed, workers):
+            if isinstance(item, Progress):
+                yield Progress(number + item.fraction, len(features))
+            else:
+                measured = item
+        period = PERIODS.get(unit(name), 0.0) if "Angle" not in name else 0.0
+        found.append(Response(name, population.percentile(name, percentiles), measured, period))
+        yield Progress(number + 1, len(features), f"{name}: correlation {found[-1].median:.2f}, gain {found[-1].gain:.2f}")
     yield tuple(found)
 
 
 def _measured(
-    model: CellModel, sample: Sample, vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], name: str, workers: int
-) -> npt.NDArray[np.float64]:
-    """Generate cells from vectors (n, k, p) and return the measured feature, (n, k)."""
-    import pandas as pd
-
+    model: CellModel, cells: SweptCells, vectors: npt.NDArray[np.float32], name: str, seed: int, workers: int
+) -> Iterator[Progress | npt.NDArray[np.float64]]:
+    """Generate cells from vectors (n, k, p) and return the measured feature, (n, k); NaN for a feature that isn't measured on crops."""
     count, steps = vectors.shape[:2]
-    drawn = generate(model, vectors.reshape(count * steps, -1))
-    scale, _, thresholds = how_measured(pd.DataFrame(sample.metadata, index=range(len(sample.values))).iloc[rows])
-    frame = measure_crops(
-        drawn,
-        model.channels,
-        pixel_size=model.pixel_size,
-        scale=scale,
-        thresholds=None if thresholds is None else [each for each in thresholds for _ in range(steps)],
-        groups=(_group(name),),
-        workers=workers,
-    )
-    values = frame[name].to_numpy(np.float64) if name in frame else np.full(len(drawn), np.nan)
-    return values.reshape(count, steps)
-
-
-def _group(name: str) -> str:
-    return name.split("_")[1]
+    flat, feature = vectors.reshape(count * steps, -1), parse(name, model.channels)
+    limits = None if cells.thresholds is None else [each for each in cells.thresholds for _ in range(steps)]
+    seeds = np.repeat(np.arange(seed, seed + count), steps)
+    parts = []
+    for start in range(0, len(flat), CHUNK):
+        part = slice(start, start + CHUNK)
+        frame = measure_crops(
+            generate(model, flat[part], seed=[int(each) for each in seeds[part]]),
+            model.channels,
+            nuclei=cells.nuclei,
+            thresholds=None if limits is None else limits[part],
+            groups=(feature.group,),
+            compartments=(feature.compartment,) if feature.compartment in COMPARTMENTS else COMPARTMENTS,
+            workers=workers,
+            **cells.measuring,
+        )
+        parts.append(frame[name].to_numpy(np.float64) if name in frame else np.full(len(flat[part]), np.nan))
+        yield Progress(start + len(parts[-1]), len(flat))
+    yield np.concatenate(parts).reshape(count, steps)
 
 
 def _rank(requested: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
     """Return Spearman's correlation of a sweep, 0 where undefined."""
     from scipy.stats import spearmanr
 
-    there = np.isfinite(measured)
-    if there.sum() < 3 or np.ptp(measured[there]) == 0 or np.ptp(requested[there]) == 0:
+    if len(measured) < 3 or np.ptp(measured) == 0 or np.ptp(requested) == 0:
         return 0.0
-    return float(spearmanr(requested[there], measured[there]).statistic)
+    return float(spearmanr(requested, measured).statistic)
+
+
+def _slope(requested: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
+    """Return the least-squares slope of the measured against the requested values, 0 where undefined."""
+    if len(measured) < 3 or np.ptp(requested) == 0:
+        return 0.0
+    away = requested - requested.mean()
+    return float(away @ measured / (away @ away))

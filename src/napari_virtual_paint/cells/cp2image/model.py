@@ -93,6 +93,20 @@ class CellModel:
             return load_part(self.files, part, "CropReader", settings)
 
     @cached_property
+    def reader_scale(self) -> tuple[Floats, Floats]:
+        """Gray levels, (C,) each, that are 0 and 1 to the network of the Fréchet distance: its own, in older packages the model's.
+
+        Raises `ModelError` if they are damaged.
+        """
+        part = self.parts.get("reader") or {}
+        if "low" not in part:
+            return self.low, self.high
+        try:
+            return _numbers(part["low"], len(self.channels)), _numbers(part["high"], len(self.channels))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.files.fail(f"the scale of its network of the Fréchet distance lacks or garbles {one_line(error)}") from error
+
+    @cached_property
     def population(self) -> Sample:
         """Real cells of the training set.
 

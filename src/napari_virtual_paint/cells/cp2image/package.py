@@ -51,6 +51,7 @@ class CellPackageDraft:
     network: nn.Module
     reader: nn.Module | None  # `network` and `reader`: the generator, and the network of the Fréchet distance
     sample: Sample  # real cells for the panel
+    reader_scale: Floats | None = None  # (C, 2), gray levels that are 0 and 1 to `reader`; those of the model where None
     alone: bool = False  # whether crops, including the sample's, show each cell without neighbors
 
 
@@ -133,7 +134,7 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
         "card": dict(draft.card),
         "files": {
             "weights": parts["weights.pt"],
-            "reader": parts.get("reader.pt"),
+            "reader": _reader_part(draft, parts),
             "population": parts["population.parquet"],
             "crops": [
                 {**parts[f"crops_{index}.jpg"], "low": float(plane.min()), "high": float(plane.max())} for index, plane in enumerate(planes)
@@ -143,6 +144,14 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
     contents[OUR_FILE] = json.dumps(ours, ensure_ascii=False, indent=1).encode()
     contents["rdf.yaml"] = yaml.safe_dump(_description(draft, parts, ours), sort_keys=False, allow_unicode=True, width=120).encode()
     return contents
+
+
+def _reader_part(draft: CellPackageDraft, parts: Mapping[str, Mapping[str, str]]) -> dict[str, Any] | None:
+    """Return the entry of the network of the Fréchet distance, with its scale."""
+    if draft.reader is None:
+        return None
+    scale = {} if draft.reader_scale is None else {"low": _plain(draft.reader_scale[:, 0]), "high": _plain(draft.reader_scale[:, 1])}
+    return {**parts["reader.pt"], **scale}
 
 
 def _description(draft: CellPackageDraft, parts: Mapping[str, Mapping[str, str]], ours: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from napari_virtual_paint.runtime.progress import Progress
 
 CALIBRATED = 256  # number of training cells on which what is drawn is measured
 ORIENTATION = "Nuclei_AreaShape_Orientation"  # orientation of the frame that our generator draws in
+SCORED = ("frechet", "spectrum")  # measures beside the correlations that a training takes; the others take minutes
 SHOWN = 256  # number of held-out cells whose pixel loss is in the curve
 REFIT = "refit"  # subfolder of the run folder for checkpoint and curve of the network trained on all cells
 PERCENTILES = (0.5, 99.5)  # percentiles of the training crops for the gray levels that the network's 0 and 1 stand for, on a fixed scale
@@ -213,16 +214,19 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     yield from fit(run, data, shown, config.run)
     yield Progress(config.steps, config.steps, finish(config, ready, run, data))
     reader = None
-    for step in train_reader(data.features, data.crops, seed=config.seed + 1):
+    readable, reader_scale = readable_cells(config, ready, inside)
+    for step in train_reader(readable.features, readable.crops):
         if isinstance(step, Progress):
             yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
         else:
             reader = step
-    draft = _draft(config, ready, run, reader, command)
+    draft = replace(_draft(config, ready, run, reader, command), reader_scale=reader_scale)
     path = save_cell_model(config.run / "unscored.zip", draft, overwrite=True)
     found = None
     model = describe_cell_model(open_files(path))
-    for part in compare(model, requested_cells(cells, outside), network="cells", nuclei=config.data.nuclei, workers=workers):
+    for part in compare(
+        model, requested_cells(cells, outside), network="cells", nuclei=config.data.nuclei, workers=workers, measures=SCORED
+    ):
         if isinstance(part, CellEvaluation):
             found = part
         else:
@@ -235,9 +239,25 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         run = begin(again(config, ready), whole, every)
         yield from fit(run, every, shown, config.run / REFIT)
         yield Progress(config.steps, config.steps, finish(config, whole, run, every))
-        draft = _draft(config, ready, run, reader, command, refitted=True)
+        draft = replace(_draft(config, ready, run, reader, command, refitted=True), reader_scale=reader_scale)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
+
+
+def readable_cells(config: CellTrainConfig, ready: TrainingCells, rows: npt.NDArray[np.int64]) -> tuple[Tensors, Floats]:
+    """Return what the network of the Fréchet distance is trained on, and the gray levels (C, 2) that are 0 and 1 to it.
+
+    All features that the cells have, and one scale: both depend on the cells alone and not on what a model takes, so models trained on the
+    same cells are judged by the same network.
+    """
+    table = ready.cells.table.iloc[rows]
+    values = table[list(choose_features(table, config.data.channels, Features()))].to_numpy(np.float64)
+    crops = ready.crops(rows)
+    low, high = np.percentile(crops, PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
+    high = np.maximum(high, low + 1e-3)
+    crops = (crops - low[:, None, None]) / (high - low)[:, None, None]
+    features = torch.from_numpy(Transform.fit(values).apply(values))
+    return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32))), np.stack([low, high], axis=1)
 
 
 def _is_run(folder: Path) -> bool:
