@@ -62,14 +62,15 @@ def test_the_gain_is_the_share_of_the_change_that_is_drawn(
     """A picture that shows a twentieth of the change has a perfect rank correlation: what the gain is for."""
     monkeypatch.setattr(feature_response, "generate", lambda model, values, seed: discs(model, values, share))
     found = run(model, percentiles=(5, 35, 65, 95), follow=False)
-    assert found.gain == pytest.approx(share, abs=0.02)
+    assert found.gain == pytest.approx(share, rel=0.15, abs=0.01)  # where an edge is put is the segmentation's choice
     assert found.median == pytest.approx(rank, abs=0.11)
 
 
 def test_a_painter_that_does_not_care(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_response, "generate", lambda model, values, seed: discs(model, values, 0.0))
     found = run(model, percentiles=(5, 35, 65, 95))
-    assert (found.median, found.gain) == (0, 0)
+    assert found.gain == pytest.approx(0, abs=1e-6)
+    assert found.median == 0
 
 
 def test_angles_are_continued_beyond_their_period() -> None:

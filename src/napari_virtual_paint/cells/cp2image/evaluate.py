@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixel
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.cells.transform import Floats
-from napari_virtual_paint.choices import CellMeasure, values_of
+from napari_virtual_paint.choices import CellMeasure
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.running_stats import pearson
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 HIGH = 0.5  # correlation above which the paper counts a feature
-MEASURES: tuple[str, ...] = values_of(CellMeasure)
+MEASURES: tuple[str, ...] = get_args(CellMeasure)
 SHARES = {"features": 0.35, "realism": 0.25, "gain": 0.4}  # of the time, if all is measured
 LEAST_MEASURED = 0.5  # a feature measurable on a smaller share of the generated cells has no correlation
 
@@ -252,20 +252,19 @@ def compare(
                 drawn, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
             )
             pictures = cell_alone(drawn, own, model.low)
-        for item in judge(found.real, pictures, model.channels, chosen, realism, seed):
-            if isinstance(item, Realism):
-                found = replace(found, realism=item)
+        for looked in judge(found.real, pictures, model.channels, chosen, realism, seed):
+            if isinstance(looked, Realism):
+                found = replace(found, realism=looked)
             else:
-                yield Progress(done + shares["realism"] * item.fraction, total)
+                yield Progress(done + shares["realism"] * looked.fraction, total)
         done += shares["realism"]
     if "gain" in measures:
         how = {"scale": requested.scale, "pixel_size": requested.pixel_size}
-        for item in _swept(model, SweptCells(values, how, requested.thresholds, nuclei), seed, workers):
-            if isinstance(item, Progress):
-                yield Progress(done + shares["gain"] * item.fraction, total)
+        for swept in _swept(model, SweptCells(values, how, requested.thresholds, nuclei), seed, workers):
+            if isinstance(swept, Progress):
+                yield Progress(done + shares["gain"] * swept.fraction, total)
             else:
-                sweeps, lacking = item
-                found = replace(found, sweeps=sweeps, notes=(*found.notes, *lacking))
+                found = replace(found, sweeps=swept[0], notes=(*found.notes, *swept[1]))
     yield found
 
 

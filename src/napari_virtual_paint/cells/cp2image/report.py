@@ -231,7 +231,7 @@ def _plot_realism(drawing: Figure, grid: GridSpec, row: int, real: Realism) -> N
             axes.plot(np.full(len(values), place), values, ".", color="0.2", ms=3)
         axes.set_title("Fréchet distance\nfrom other real cells", fontsize=7)
         axes.tick_params(labelsize=6)
-    if real.auc is not None:
+    if real.auc is not None and real.auc_control is not None:
         axes = drawing.add_subplot(grid[row, 1])
         axes.bar(("generated", "real"), (real.auc, real.auc_control), color=("tab:blue", "0.6"))
         axes.axhline(0.5, color="0.2", lw=1)

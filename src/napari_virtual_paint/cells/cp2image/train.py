@@ -214,7 +214,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     yield from fit(run, data, shown, config.run)
     yield Progress(config.steps, config.steps, finish(config, ready, run, data))
     reader = None
-    readable, reader_scale = readable_cells(config, ready, inside)
+    readable, reader_scale = readable_cells(config, ready, np.flatnonzero(~ready.held_out))
     for step in train_reader(readable.features, readable.crops):
         if isinstance(step, Progress):
             yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
