@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from napari_virtual_paint.downloads.transfer import cache_folder
 from napari_virtual_paint.downloads.verified import fetch
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.yaml_text import load_yaml
 
 MIRROR = "VIRTUAL_PAINT_MIRROR"
 """Environment variable: an address that replaces all homes, with the files by id and suffix, such as ``https://mirror.lab/models``."""
@@ -55,7 +54,7 @@ class Published:
 
 def published() -> tuple[Published, ...]:
     """Return the published models that are known; nothing is fetched."""
-    rows = yaml.safe_load(resources.files(__package__).joinpath("online.yaml").read_text("utf-8"))
+    rows = load_yaml(resources.files(__package__).joinpath("online.yaml").read_text("utf-8"))
     return tuple(Published(**{**row, "outputs": tuple(row.get("outputs", ()))}) for row in rows)
 
 

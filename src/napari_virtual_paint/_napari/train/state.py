@@ -15,6 +15,7 @@ import yaml
 from napari_virtual_paint.choices import DeviceChoice, PairChecks
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.system_user import full_name
+from napari_virtual_paint.runtime.yaml_text import dump_yaml
 from napari_virtual_paint.training.pace import TrainingPace, epoch_of
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ def configuration(
 
 def as_text(values: Mapping[str, Any]) -> str:
     """Return a configuration as YAML."""
-    text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return dump_yaml(values)
 
 
 def portable_text(text: str, name: str, stem: str) -> str:

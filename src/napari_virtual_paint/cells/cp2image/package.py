@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from napari_virtual_paint.cells.cp2image.sample import COLUMNS, OUR_FILE, Sample
 from napari_virtual_paint.cells.transform import Floats, Transform
@@ -20,6 +19,7 @@ from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
 from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
 from napari_virtual_paint.runtime.text import one_line
+from napari_virtual_paint.runtime.yaml_text import dump_yaml, load_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -142,7 +142,7 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
         },
     }
     contents[OUR_FILE] = json.dumps(ours, ensure_ascii=False, indent=1).encode()
-    contents["rdf.yaml"] = yaml.safe_dump(_description(draft, parts, ours), sort_keys=False, allow_unicode=True, width=120).encode()
+    contents["rdf.yaml"] = dump_yaml(_description(draft, parts, ours)).encode()
     return contents
 
 
@@ -321,5 +321,5 @@ def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
     """Validate the description with the specification's own library."""
     from napari_virtual_paint.models.package.specification import spec_errors
 
-    if errors := spec_errors(yaml.safe_load(contents["rdf.yaml"])):
+    if errors := spec_errors(load_yaml(contents["rdf.yaml"])):
         raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")

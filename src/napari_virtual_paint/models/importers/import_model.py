@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.catalogue import user_folder
@@ -35,7 +34,7 @@ from napari_virtual_paint.models.model import open_model
 from napari_virtual_paint.models.package.copying import copied
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, FREE_GROWTH, MAX_GROWTH, MAX_TENSOR
 from napari_virtual_paint.models.package.npy import read_npy
-from napari_virtual_paint.models.package.rdf import dump_yaml, stored
+from napari_virtual_paint.models.package.rdf import stored
 from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.models.package.weights import checksum_fault
 from napari_virtual_paint.models.package.writer import refuse_existing, save_model, write_package
@@ -44,6 +43,7 @@ from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE,
 from napari_virtual_paint.runtime.atomic_write import remove_leftovers
 from napari_virtual_paint.runtime.safe_zip import entries
 from napari_virtual_paint.runtime.text import one_line
+from napari_virtual_paint.runtime.yaml_text import dump_yaml, load_yaml
 from napari_virtual_paint.stack import PixelSize
 
 Ask = Callable[[ImportQuestion], str]
@@ -176,13 +176,13 @@ def _copied(path: Path, target: Path, name: str, wishes: Wishes, overwrite: bool
         _refuse(path, faults)
     contents = dict(copy.contents)
     if faults:
-        content = yaml.safe_load(contents["rdf.yaml"])
+        content = load_yaml(contents["rdf.yaml"])
         config: Any = content.get("config")
         config = config if isinstance(config, dict) else {}
         ours = config.get(OUR_PART)
         ours = ours if isinstance(ours, dict) else {}
         content["config"] = {**config, OUR_PART: {**ours, **stored([_sentence(fault) for fault in faults])}}
-        contents["rdf.yaml"] = dump_yaml(content)
+        contents["rdf.yaml"] = dump_yaml(content).encode()
     write_package(target, contents, overwrite, checked=not force)
     return Imported(target, open_model(target).info, copy.kind, True, None, (*notes, *map(_sentence, faults)))
 

@@ -11,11 +11,12 @@ from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.package.domain import DOMAIN_FILE, Domain
 from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, InMemory, PackageFiles, is_local, open_files, sha256
 from napari_virtual_paint.models.package.onnx_external import external_files
-from napari_virtual_paint.models.package.rdf import describe_domain, dump_yaml
+from napari_virtual_paint.models.package.rdf import describe_domain
 from napari_virtual_paint.models.package.reader import describe
 from napari_virtual_paint.models.package.safe_yaml import read_description
 from napari_virtual_paint.models.package.specification import converted
 from napari_virtual_paint.models.package.writer import write_package
+from napari_virtual_paint.runtime.yaml_text import dump_yaml
 
 LINKS = ("url", "doi", "git_repo", "links", "cite", "text", "description", "name", "comment", "config", "run_mode", "download_url")
 """Parts of a description that name no file of the package."""
@@ -86,8 +87,8 @@ def copied(
         more = f" and {len(remote) - 3} more" if len(remote) > 3 else ""
         notes.append(f"It names files on the network, which are never fetched: {', '.join(remote[:3])}{more}.")
     contents |= extra or {}
-    describe(InMemory(path, files.description, {**contents, files.description: dump_yaml(content)}))
-    contents["rdf.yaml"] = dump_yaml(content)
+    describe(InMemory(path, files.description, {**contents, files.description: dump_yaml(content).encode()}))
+    contents["rdf.yaml"] = dump_yaml(content).encode()
     return PackageCopy(f"bioimage.io package {version}", contents, tuple(notes))
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import yaml
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import Card
@@ -128,12 +127,6 @@ def describe_domain(content: Mapping[str, Any], file: str, digest: str) -> dict[
         "attachments": [*others, entry],
         "config": {**config, OUR_PART: {**(ours if isinstance(ours, Mapping) else {}), "domain": dict(entry)}},
     }
-
-
-def dump_yaml(content: Mapping[str, Any]) -> bytes:
-    """Return a description as the bytes of an rdf.yaml."""
-    out: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
-    return out.encode()
 
 
 def _scale(value: float | None) -> dict[str, Any]:

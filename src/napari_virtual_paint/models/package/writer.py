@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.info import Card, ModelInfo
@@ -26,13 +25,13 @@ from napari_virtual_paint.models.package.rdf import (
     describe_ours,
     describe_output,
     describe_weights,
-    dump_yaml,
     stored,
 )
 from napari_virtual_paint.models.package.reader import OUR_PART, describe
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.text import one_line
+from napari_virtual_paint.runtime.yaml_text import dump_yaml, load_yaml
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 from napari_virtual_paint.stain_names import numbered
 
@@ -175,11 +174,11 @@ def save_model(
         "config": {OUR_PART: {**describe_ours(card, planes_as_channels, z_offsets, pixel_size, draft), **stored(warnings)}},
     }
     if summarize is not None:
-        unfinished = InMemory(path, "rdf.yaml", {**contents, "rdf.yaml": dump_yaml(content)})
+        unfinished = InMemory(path, "rdf.yaml", {**contents, "rdf.yaml": dump_yaml(content).encode()})
         if (domain := summarize(describe(unfinished).info, network)) is not None:
             contents[DOMAIN_FILE] = domain.to_bytes()
             content |= describe_domain(content, DOMAIN_FILE, sha256(contents[DOMAIN_FILE]))
-    contents["rdf.yaml"] = dump_yaml(content)
+    contents["rdf.yaml"] = dump_yaml(content).encode()
     _write(path, contents, overwrite, True)
     return path
 
@@ -319,5 +318,5 @@ def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
     """Have the specification's own library read the description."""
     from napari_virtual_paint.models.package.specification import spec_errors
 
-    if errors := spec_errors(yaml.safe_load(contents["rdf.yaml"])):
+    if errors := spec_errors(load_yaml(contents["rdf.yaml"])):
         raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")

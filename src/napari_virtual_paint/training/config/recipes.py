@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
+from napari_virtual_paint.runtime.yaml_text import load_yaml
 
 ORDER = ("quick", "unet", "cwgan-gp", "pix2pixhd", "pix2pixhd-local", "fnet-2d", "fnet-3d", "fnet-3d-long")
 """The recipes in the order of the list, smallest first."""
@@ -36,7 +36,7 @@ def list_recipes() -> tuple[Recipe, ...]:
     folder = files(__package__) / "recipes"
     found = []
     for name in ORDER:
-        values = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        values = load_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"))
         found.append(Recipe(name, values["title"], " ".join(values["description"].split()), values["dims"], values["values"]))
     return tuple(found)
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.yaml_text import load_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -77,7 +78,7 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        tree, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+        tree, values = yaml.compose(text, yaml.SafeLoader), load_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the configuration can't be read ({getattr(error, 'strerror', None) or error}).") from error
     except yaml.YAMLError as error:
