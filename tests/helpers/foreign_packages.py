@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def script(network: torch.nn.Module) -> bytes:
     return file.getvalue()
 
 
+@cache
+def scripted_gain(channels: int, stains: int, scale: float = 1.0) -> bytes:
+    """Return a `Gain` as TorchScript, compiled once."""
+    return script(Gain(channels, stains, scale))
+
+
 def npy(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
@@ -53,7 +60,7 @@ def npy(array: np.ndarray) -> bytes:
 def _files(folder: Path, channels: int, stains: int, scale: float, expected: Callable[[np.ndarray], np.ndarray] | None) -> bytes:
     """Write weights, test tensors and papers; return the weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = script(Gain(channels, stains, scale))
+    weights = scripted_gain(channels, stains, scale)
     raw = np.random.default_rng(0).normal(100, 20, (1, channels, 32, 48)).astype(np.float32)
     with torch.inference_mode():
         ready = raw if expected is None else expected(raw).astype(np.float32)

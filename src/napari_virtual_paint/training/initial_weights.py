@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 import lightning
-import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.networks.empty import empty_weights
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
 from napari_virtual_paint.training.config.network import Pix2PixHDGan
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -27,7 +27,7 @@ def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
     """
     settings = network_config(config, data)
     try:
-        with torch.device("meta"):
+        with empty_weights():
             probe = build(config.network.architecture, settings)
         lightning.seed_everything(config.seed, verbose=False)
         network = build(config.network.architecture, settings)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.networks.empty import empty_weights
 from napari_virtual_paint.normalize import ZSCORE, Step
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
@@ -72,7 +73,7 @@ def filled(path: Path, kind: str, architecture: str, config: Mapping[str, Any], 
     Raises `ModelError` if the weights are not those of this network.
     """
     try:
-        with torch.device("meta"):
+        with empty_weights():
             network = build(architecture, dict(config))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: the sizes of its weights make no network of {kind} ({one_line(error)}).") from error

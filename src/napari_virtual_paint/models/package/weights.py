@@ -21,6 +21,7 @@ from napari_virtual_paint.models.package.numpy_values import STAND_INS
 from napari_virtual_paint.models.package.onnx_external import embedded
 from napari_virtual_paint.models.package.safetensors import read_safetensors
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.networks.empty import empty_weights
 from napari_virtual_paint.runtime.file_kind import HEAD, FileKind, kind_of_bytes, kind_of_names
 from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries, wrong_checksum
 from napari_virtual_paint.runtime.text import one_line
@@ -121,7 +122,7 @@ def _skeleton(files: PackageFiles, info: ModelInfo) -> nn.Module:
         if not isinstance(value, (bool, int, float, str)) or (isinstance(value, (int, float)) and not abs(value) <= limit):
             raise files.fail(f"the setting {name} = {value!r} of its network {info.architecture} is out of range")
     try:
-        with torch.device("meta"):
+        with empty_weights():
             return build(info.architecture, dict(info.config))
     except (TypeError, ValueError, RuntimeError) as error:
         raise files.fail(f"its settings don't make a network {info.architecture} ({one_line(error)})") from error

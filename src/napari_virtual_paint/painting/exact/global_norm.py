@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.networks.empty import empty_weights
 from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, StagedNetwork, Statistics, axes_of, last_uses
 from napari_virtual_paint.painting.tiles import Box, cover, grow, within
 from napari_virtual_paint.runtime.running_stats import merge
@@ -207,7 +208,7 @@ def costs(architecture: str, config: Mapping[str, Any], shape: Sequence[int]) ->
 
     Every measured stage is counted twice, as it is run.
     """
-    with torch.device("meta"):
+    with empty_weights():
         network = build(architecture, dict(config)).eval()
         maps: dict[str, Tensor] = {INPUT: torch.empty((1, *shape))}
     assert isinstance(network, StagedNetwork)

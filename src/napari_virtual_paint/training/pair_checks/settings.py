@@ -40,13 +40,12 @@ def output_problems(config: TrainConfig) -> list[str]:
 
 def _try_network(config: TrainConfig, data: DataSet) -> None:
     """Build the network and its module without memory for weights, and compare the run folder's checkpoint."""
-    import torch
-
+    from napari_virtual_paint.networks.empty import empty_weights
     from napari_virtual_paint.training.initial_weights import build_network, check_start
     from napari_virtual_paint.training.modules.gan import make_module
     from napari_virtual_paint.training.run_folder.checkpoint import check_checkpoint
 
-    with torch.device("meta"):
+    with empty_weights():
         network = build_network(config, data)
         make_module(network, config, data, config.steps)
     check_start(network, config, data)
