@@ -10,6 +10,7 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.widgets import combo, words
+from napari_virtual_paint._napari.stain.domain_label import DomainLine
 
 
 def test_a_text_takes_no_height_while_it_is_empty(qtbot):
@@ -80,3 +81,12 @@ def test_escaped_words_are_shown_as_they_were(qtbot, text):
     plain.setTextFormat(Qt.TextFormat.PlainText)
     plain.setText("&lt;")
     assert plain.textFormat() == Qt.TextFormat.PlainText
+
+
+def test_the_verdict_of_the_domain_check_asks_for_all_its_lines_too(qtbot):
+    line = DomainLine()
+    qtbot.addWidget(line)
+    line.show_verdict(None, ["a model of a long name", "another one"])
+    line.resize(120, 16)
+    line.show()
+    qtbot.waitUntil(lambda: line.minimumHeight() == line.heightForWidth(line.width()) > 32, timeout=5_000)

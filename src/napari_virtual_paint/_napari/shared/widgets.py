@@ -145,12 +145,19 @@ def push_button(text: str, tip: str) -> QPushButton:
 ENTITY = re.compile(r"&(amp|lt|gt|quot|#x27);")  # what `html.escape` writes
 
 
-class _Words(QLabel):  # type: ignore[misc]
-    """Takes no height while it is empty, and all that it needs else.
+class WrappedLabel(QLabel):  # type: ignore[misc]
+    """A text that wraps and can be copied; takes no height while it is empty, and all that it needs else.
 
     Qt's own label would keep a blank line, a QFormLayout gives it too few lines where its scroll bar has just appeared, and without a tag
     beside it, escaped text would be shown as it is escaped.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self._soon = QTimer(self, singleShot=True, interval=0, timeout=self._fit)  # as a child it dies with the label
 
     def setText(self, text: str) -> None:  # noqa: N802 - Qt's name
         if text != self.text():
@@ -158,7 +165,7 @@ class _Words(QLabel):  # type: ignore[misc]
             if self.textFormat() != Qt.TextFormat.PlainText:
                 self.setTextFormat(Qt.TextFormat.RichText if ENTITY.search(text) else Qt.TextFormat.AutoText)
             super().setText(text)
-            QTimer.singleShot(0, self._fit)
+            self._soon.start()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
@@ -183,11 +190,8 @@ class _Words(QLabel):  # type: ignore[misc]
 
 def words(text: str = "") -> QLabel:
     """Return a text that wraps and can be copied, and takes no height while it is empty."""
-    label = _Words()
+    label = WrappedLabel()
     label.setText(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     return label
 
 

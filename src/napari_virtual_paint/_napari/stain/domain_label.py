@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy
+from napari_virtual_paint._napari.shared.widgets import WrappedLabel
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.applicability.check import DomainVerdict
@@ -23,7 +22,7 @@ NO_SUMMARY = "No domain check: {} has no summary of its training images."
 SUMMARIZE = "`virtual-paint models domain` adds a summary to a package, from images that the model was trained on."
 
 
-class DomainLine(QLabel):  # type: ignore[misc]
+class DomainLine(WrappedLabel):
     """A verdict and its first reason, colored, and which of the models can't be checked; hidden while nothing is known.
 
     Attributes
@@ -35,10 +34,6 @@ class DomainLine(QLabel):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.verdict: DomainVerdict | None = None
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.RichText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.hide()
 
     def show_verdict(self, verdict: DomainVerdict | None, unchecked: Sequence[str] = ()) -> None:
