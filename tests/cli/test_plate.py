@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,11 +32,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(toy_model(tmp_path_factory.mktemp("model")).info.source)
 
 
-@pytest.fixture
-def plate(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OME-Zarr plate of 2 x 2 wells, two fields in each, with metadata of the wells."""
-    toy = make_plate(tmp_path / "toy", 8)
-    path = tmp_path / "plate.zarr"
+    folder = tmp_path_factory.mktemp("plate")
+    toy = make_plate(folder / "toy", 8)
+    path = folder / "plate.zarr"
     fields = [type(each)(well, name) for each, (well, name) in zip(toy.fields, _places(), strict=True)]
     metadata = {well: {"treatment": "control" if well.endswith("1") else "drug"} for well, _ in _places()}
     writer.create(path, "plate", (2, 2), fields, metadata=metadata)
@@ -43,6 +45,12 @@ def plate(tmp_path: Path) -> Path:
         writer.write_field(path, each, toy.read(there))
     writer.list_fields(path, fields)
     return path
+
+
+@pytest.fixture
+def plate(written: Path, tmp_path: Path) -> Path:
+    """A copy of the plate."""
+    return shutil.copytree(written, tmp_path / "plate.zarr")
 
 
 def _places() -> list[tuple[str, str]]:

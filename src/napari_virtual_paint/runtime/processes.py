@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from napari_virtual_paint.runtime.lean_imports import skip_optional_imports
+
 POLL = 0.2  # seconds between two checks whether the caller has cancelled
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
@@ -112,6 +114,7 @@ def ignore_sigint() -> None:
 
 def become_worker() -> None:
     """Prepare this process, which another one started: Ctrl-C is its parent's, SIGTERM cleans up, and it does not outlive its parent."""
+    skip_optional_imports()
     ignore_sigint()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs `finally` clauses, so that no temporary file or semaphore is left
     if sys.platform == "linux":

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.runtime import garbage
+from napari_virtual_paint.runtime.lean_imports import skip_optional_imports
 from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked, start_child
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 """Files of a system with a GPU, whose driver can't be asked before torch is imported."""
-SKIPPED = ("xarray",)  # optional imports of Dask, only to recognise their types, which no plate has; xarray takes half a second
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # parameters of mallopt(3)
 KEPT = 2**31 - 1  # free bytes at the end of the heap above which some are returned to the system: the most that mallopt takes
@@ -72,16 +72,11 @@ def start_process(target: Any, *arguments: Any, name: str) -> Any:
 
 
 def import_lean(names: Iterable[str]) -> None:
-    """Import modules faster: without their optional imports (`SKIPPED`) and without garbage collection."""
-    skipped = [name for name in SKIPPED if name not in sys.modules]
+    """Import modules faster: without optional imports and without garbage collection."""
+    skip_optional_imports()
     with garbage.paused():
-        try:
-            sys.modules.update(dict.fromkeys(skipped))  # type: ignore[arg-type]  # importing such a name raises ImportError, as expected
-            for name in names:
-                importlib.import_module(name)
-        finally:
-            for name in skipped:
-                sys.modules.pop(name, None)
+        for name in names:
+            importlib.import_module(name)
 
 
 def keep_freed_memory() -> bool:
