@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.outlines import MAPS, SHAPE, Outlines
+from napari_virtual_paint.networks.outlines import MAPS, SHAPE, Outlines, soft_mask
 
 SLOPE = 0.1
 OUTLINE = SHAPE + 4
@@ -20,6 +20,8 @@ OUTLINE = SHAPE + 4
 REACH = 0.8  # where the cell's edge lies on the first map, which reaches from -1 to 1
 FIRST = 6  # side of the first map
 CONTRAST, DETAIL = 4.0, 12.0  # factors on what the critic sees, of the crop and of its difference from the mean of 3 x 3 pixels
+ALONE = 1.2  # softness of a cell that stands alone, px: that of real crops (`cells.measurement.isolate.cell_alone`)
+WIDE = 2.0  # softness of the regions whose light is changed, px: no edge appears
 PEDESTAL = 0.1  # added to a stain before it is multiplied, so that a dark one can be brightened
 NUCLEUS_AREA, CYTOPLASM_AREA, MEANS = 0, 1, 2
 """Rows of `ContourPainter.handles`: the areas, then the mean in the nucleus and in the cytoplasm of each channel."""
@@ -159,6 +161,10 @@ class ContourPainter(nn.Module):
         kernel[:, :, 1, 1] = 1
         self.noise_kernel = nn.Parameter(kernel)
 
+    def first_layers(self) -> list[nn.Parameter]:
+        """Return the weights that the features meet."""
+        return [layer.weight for part in (self.outliner, self.style) if isinstance(layer := part[0], nn.Linear)]
+
     @property
     def noise(self) -> int:
         """Length of the noise of a cell."""
@@ -244,10 +250,11 @@ class ContourPainter(nn.Module):
         ).sqrt()
         x = x + spread * nn.functional.conv2d(nn.functional.pad(camera, (1, 1, 1, 1), mode="reflect"), kernel, groups=x.shape[1])
         size = self.config.size
-        nucleus, cell = outlines.masks(size)
+        edges = outlines.distances(size)
+        nucleus, cell = (soft_mask(edge) for edge in edges)
         if self.config.alone:
-            x = x * outlines.masks(size, softness=1.2)[1][:, None]
-        wide = outlines.masks(size, softness=2.0)
+            x = x * soft_mask(edges[1], ALONE)[:, None]
+        wide = [soft_mask(edge, WIDE) for edge in edges]
         asked = self.handles(features)[:, MEANS:].reshape(len(features), -1, 2)
         known = self.handle_known[MEANS:].reshape(-1, 2)
         regions = torch.stack([nucleus, (cell - nucleus).clamp(min=0)], 1)

@@ -138,9 +138,14 @@ class Outlines:
 
     def masks(self, size: int, softness: float = 0.5) -> tuple[Tensor, Tensor]:
         """Return soft masks (n, size, size) of the nucleus and of the whole cell: 0.5 on the edge, over some `softness` px."""
+        nucleus, cell = self.distances(size)
+        return soft_mask(nucleus, softness), soft_mask(cell, softness)
+
+    def distances(self, size: int) -> tuple[Tensor, Tensor]:
+        """Return the distance along the ray from the nucleus's and the cell's edge (n, size, size), px, above 0 inside."""
         down, across, far = self._polar(size, size)
         nucleus, cell = self.radii(down, across)
-        return torch.sigmoid((nucleus - far) / (0.5 * softness)), torch.sigmoid((cell - far) / (0.5 * softness))
+        return nucleus - far, cell - far
 
     def _polar(self, size: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return cosine and sine of each point's direction from the nucleus's axis, and its distance, (n, side, side) each."""
@@ -152,6 +157,11 @@ class Outlines:
         along, beside = down * cosine + across * sine, across * cosine - down * sine
         far = (along.square() + beside.square() + 1e-6).sqrt()
         return along / far, beside / far, far
+
+
+def soft_mask(distance: Tensor, softness: float = 0.5) -> Tensor:
+    """Return a mask from distances within its edge, px: 0.5 on the edge, over some `softness` px."""
+    return torch.sigmoid(distance * (2 / softness))
 
 
 def _over(values: Tensor) -> Tensor:
