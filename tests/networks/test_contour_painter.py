@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.measure import regionprops
 
-from napari_virtual_paint.networks.contour_painter import MEANS, ContourCritic, ContourPainter, ContourPainterConfig, with_means
+from napari_virtual_paint.networks.contour_painter import MEANS, VARIETY, ContourCritic, ContourPainter, ContourPainterConfig, with_means
 
 SIZE, CHANNELS = 40, 2
 
@@ -59,7 +59,7 @@ def test_means_are_met_whatever_the_weights_are(alone: int) -> None:
     network.additive[1] = 1
     noise = noise_for(network, 6)
     drawn = network(values, noise)
-    nucleus = network.outlines(values, noise).masks(SIZE)[0]
+    nucleus = network.outlines(values, noise, variety=VARIETY).masks(SIZE)[0]
     means = torch.einsum("ncyx,nyx->nc", drawn, nucleus) / nucleus.sum((1, 2))[:, None]
     torch.testing.assert_close(means, torch.stack([0.5 + 0.1 * values[:, 2], 0.4 + 0.1 * values[:, 3]], 1), rtol=0, atol=0.01)
 
@@ -92,7 +92,7 @@ def test_noise_decides_the_pixels() -> None:
 def test_nothing_is_around_a_cell_alone() -> None:
     network, values = painter(alone=1), vectors()
     noise = noise_for(network, 6)
-    cell = network.outlines(values, noise).masks(SIZE, softness=1.2)[1]
+    cell = network.outlines(values, noise, variety=VARIETY).masks(SIZE, softness=1.2)[1]
     drawn = network(values, noise)
     assert drawn.abs().amax(1)[cell < 1e-3].max() < 1e-2
     assert painter()(values, noise).abs().amax(1)[cell < 1e-3].max() > 1e-2

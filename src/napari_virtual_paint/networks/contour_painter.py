@@ -22,6 +22,9 @@ FIRST = 6  # side of the first map
 CONTRAST, DETAIL = 4.0, 12.0  # factors on what the critic sees, of the crop and of its difference from the mean of 3 x 3 pixels
 ALONE = 1.2  # softness of a cell that stands alone, px: that of real crops (`cells.measurement.isolate.cell_alone`)
 WIDE = 2.0  # softness of the regions whose light is changed, px: no edge appears
+VARIETY = (
+    0.5  # share of the spread of outlines that is drawn: one drawn outline with all of it is as far from a real cell's as two real ones
+)
 PEDESTAL = 0.1  # added to a stain before it is multiplied, so that a dark one can be brightened
 NUCLEUS_AREA, CYTOPLASM_AREA, MEANS = 0, 1, 2
 """Rows of `ContourPainter.handles`: the areas, then the mean in the nucleus and in the cytoplasm of each channel."""
@@ -183,7 +186,7 @@ class ContourPainter(nn.Module):
         """Draw the crops of standardized features; without noise, the expected cell."""
         if noise is None:
             noise = features.new_zeros(len(features), self.noise)
-        return self.paint(features, self.outlines(features, noise), noise)
+        return self.paint(features, self.outlines(features, noise, variety=VARIETY), noise)
 
     def handles(self, features: Tensor) -> Tensor:
         """Return the areas, px, and the means in nucleus and cytoplasm of each channel that features (N, p) ask for, (N, 2 + 2 C)."""
@@ -196,7 +199,7 @@ class ContourPainter(nn.Module):
         mean, spread = self.outliner(features[:, : features.shape[1] - 2 * self.config.turn]).chunk(2, dim=1)
         return mean, spread.clamp(-4, 1)
 
-    def outlines(self, features: Tensor, noise: Tensor, shown: Tensor | None = None) -> Outlines:
+    def outlines(self, features: Tensor, noise: Tensor, shown: Tensor | None = None, variety: float = 1.0) -> Outlines:
         """Draw outlines with the areas and the orientation that are asked for.
 
         Parameters
@@ -205,10 +208,12 @@ class ContourPainter(nn.Module):
             (N, p) and (N, `noise`).
         shown
             The features with some hidden, by which the rest of the outline is drawn; all by default.
+        variety
+            Share of the spread of real outlines with these features: 0 for the expected one.
         """
         own = self._parts(noise)[1]
         mean, spread = self.expected_outline(features if shown is None else shown)
-        values = (mean + spread.exp() * own[:, :OUTLINE]) * self.outline_spread + self.outline_mean
+        values = (mean + variety * spread.exp() * own[:, :OUTLINE]) * self.outline_spread + self.outline_mean
         asked = self.handles(features)[:, :MEANS]
         free = values[:, SHAPE : SHAPE + 2].clamp(max=math.log(self.config.size**2)).exp()
         least = 0.2 * self.outline_mean[SHAPE : SHAPE + 2].exp()
