@@ -247,7 +247,9 @@ def compare(
     done = shares["features"]
     if realism:
         pictures = drawn
-        if model.alone:  # what is outside the cell is removed from the generated crops, too: it is no part of either
+        # What is outside the cell is removed from the generated crops, too: it is no part of either. A network that draws each cell
+        # alone by construction has done so, and its edges would fade twice.
+        if model.alone and not model.config.get("alone"):
             own = own_pixels(
                 drawn, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
             )
