@@ -164,7 +164,7 @@ class ContourPainter(nn.Module):
         kernel[:, :, 1, 1] = 1
         self.noise_kernel = nn.Parameter(kernel)
 
-    def first_layers(self) -> list[nn.Parameter]:
+    def first_layers(self) -> list[Tensor]:
         """Return the weights that the features meet."""
         return [layer.weight for part in (self.outliner, self.style) if isinstance(layer := part[0], nn.Linear)]
 
