@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -308,8 +309,8 @@ def test_the_reader_learns_to_read() -> None:
 
 def test_the_command_s_json_is_exact(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_virtual_paint.cells.cp2image.classifier_test.STEPS", 4)
-    monkeypatch.setattr("napari_virtual_paint.cells.cp2image.feature_response.PERCENTILES", (5.0, 50.0, 95.0))
-    arguments = [str(folder / "toy.zip"), str(folder / "cells.parquet"), *map(str, images(folder)), "--network", "cells", "--most", "16"]
+    monkeypatch.setattr(evaluating, "responses", partial(evaluating.responses, cells=2, percentiles=(5.0, 50.0, 95.0)))
+    arguments = [str(folder / "toy.zip"), str(folder / "cells.parquet"), *map(str, images(folder)), "--network", "cells", "--most", "14"]
     report = folder / "report.html"
     assert main(["cells", "evaluate", *arguments, "--json", "-o", str(report)]) == 0
     out, words = capsys.readouterr()

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.cells.cp2image.module import Tensors
+from napari_virtual_paint.cells.cp2image.module import CHECKPOINT, Tensors
 from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder
+from napari_virtual_paint.runtime.atomic_write import updating
 from napari_virtual_paint.runtime.progress import Progress
 
 Kind = Literal["VAE", "VAEplus", "LSGAN"]
@@ -51,7 +53,16 @@ class Baseline:
 
 
 def train_baseline(
-    kind: Kind, data: Tensors, steps: int, batch: int = 104, lr: float = 1e-3, divergence: float = 1e-4, seed: int = 0
+    kind: Kind,
+    data: Tensors,
+    steps: int,
+    batch: int = 104,
+    lr: float = 1e-3,
+    divergence: float = 1e-4,
+    seed: int = 0,
+    *,
+    folder: Path | None = None,
+    every: int = 100,
 ) -> Iterator[Progress | Baseline]:
     """Train one.
 
@@ -59,6 +70,8 @@ def train_baseline(
     ----------
     divergence
         Weight of the autoencoders' Kullback-Leibler term, per code, relative to the pixels' mean squared error (Kingma and Welling, 2013).
+    folder, every
+        Folder of a checkpoint that is written after so many steps, and from which the same training goes on; None for none.
 
     Yields
     ------
@@ -73,8 +86,11 @@ def train_baseline(
     encoder = None if kind == "LSGAN" else CropEncoder(CODE, channels, size)
     generator_optimizer = torch.optim.Adam([*generator.parameters(), *(encoder.parameters() if encoder else ())], lr=lr, betas=(0.5, 0.999))
     discriminator_optimizer = torch.optim.Adam(critic.parameters(), lr=lr / 4, betas=(0.5, 0.999))
-    rng = np.random.default_rng([seed, 0xBA5E])
-    for step in range(1, steps + 1):
+    parts: dict[str, Any] = {"generator": generator, "critic": critic, "first": generator_optimizer, "second": discriminator_optimizer}
+    parts |= {"encoder": encoder} if encoder is not None else {}
+    for step in range(_resume(parts, folder) + 1, steps + 1):
+        rng = np.random.default_rng([seed, 0xBA5E, step])  # by the step, so that a stopped training goes on as it would have
+        torch.manual_seed(int(rng.integers(2**62)))
         crops, others = (data.crops[torch.from_numpy(rng.integers(0, len(data), batch))] for _ in range(2))
         if encoder is None:
             drawn, loss = generator(torch.randn(batch, CODE)), torch.zeros(())
@@ -96,8 +112,23 @@ def train_baseline(
             else:
                 critic_loss = nn.functional.softplus(-real_logit).mean() + nn.functional.softplus(drawn_logit).mean()
             _step(discriminator_optimizer, critic_loss)
+        if folder is not None and (step % every == 0 or step == steps):
+            folder.mkdir(parents=True, exist_ok=True)
+            with updating(folder / CHECKPOINT) as temporary:
+                torch.save({"step": step, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
         yield Progress(step, steps)
     yield Baseline(kind, generator, encoder)
+
+
+def _resume(parts: dict[str, Any], folder: Path | None) -> int:
+    """Load the last checkpoint, if there is one, and return its step."""
+    path = None if folder is None else folder / CHECKPOINT
+    if path is None or not path.is_file():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])
 
 
 def _frozen(critic: nn.Module, drawn: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -220,7 +220,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
             yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
         else:
             reader = step
-    draft = replace(_draft(config, ready, run, reader, command), reader_scale=reader_scale)
+    draft = replace(draft_of(config, ready, run, reader, command), reader_scale=reader_scale)
     path = save_cell_model(config.run / "unscored.zip", draft, overwrite=True)
     found = None
     model = describe_cell_model(open_files(path))
@@ -239,7 +239,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         run = begin(again(config, ready), whole, every)
         yield from fit(run, every, shown, config.run / REFIT)
         yield Progress(config.steps, config.steps, finish(config, whole, run, every))
-        draft = replace(_draft(config, ready, run, reader, command, refitted=True), reader_scale=reader_scale)
+        draft = replace(draft_of(config, ready, run, reader, command, refitted=True), reader_scale=reader_scale)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
 
@@ -285,7 +285,7 @@ def scores_of(found: CellEvaluation) -> dict[str, float]:
     return {name: float(figures[name]) for name in ("cells", "features", "share_above_0.5", "median_correlation", "fid")}
 
 
-def _draft(
+def draft_of(
     config: CellTrainConfig,
     ready: TrainingCells,
     run: GanTraining | ContourTraining,
