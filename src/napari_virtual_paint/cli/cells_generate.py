@@ -29,6 +29,9 @@ def add_parser(subparsers: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="OUT.ome.tif: one cell per time point; OUT.png: all in one picture"
     )
     parser.add_argument("--rows", metavar="A:B", help="rows of the table to draw, counted from 0 (default: all)")
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="draw even if the table has less than half of the model's features (default: refuse)"
+    )
     add_overwrite(parser)
     add_json(parser)
     parser.set_defaults(func=run)
@@ -38,10 +41,15 @@ def run(args: argparse.Namespace) -> int:
     """Draw the cells of a table and write them."""
     args.output = output_path(args.output)
     check_outputs([args.output], [args.model, args.table])
+    from napari_virtual_paint.writing import can_write
+
+    if args.output.suffix.casefold() not in PICTURES and not can_write(args.output):
+        raise InputError(f"{args.output}: cells are written as .ome.tif, .ome.zarr or .png; choose one of these suffixes (-o).")
     import numpy as np
 
     from napari_virtual_paint.cells.cp2image.evaluate import values_of
     from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+    from napari_virtual_paint.cells.populations.cohort import check_features
     from napari_virtual_paint.cells.tables.table import open_table
 
     model = open_cell_model(args.model)
@@ -51,13 +59,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{cells.name}: it has no cells, only names of columns; export it again.")
     if not len(rows):
         raise InputError(f"--rows {args.rows}: {cells.name} has {len(cells)} cells, none of them in these rows.")
-    known = set(cells.features) & set(model.features)
-    if not known:
-        raise InputError(
-            f"{cells.name}: it has none of the {len(model.features)} features that {model.id} takes ({model.features[0]} ...)."
-        )
-    if len(known) < len(model.features):
-        missing = len(model.features) - len(known)
+    cells = cells.renamed(model.names)
+    if args.allow_missing:
+        missing = len(set(model.features) - set(cells.features))
+    else:
+        missing = len(check_features(cells, model.features, cells.name, ", or give --allow-missing, which sets them to the median"))
+    if missing:
         print_note(f"{missing} of {len(model.features)} features are not in {cells.name} and are set to the median.")
     with ProgressBar("Drawing") as progress:
         batches = []

@@ -44,6 +44,17 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--method", choices=("otsu", "cellpose"), default="otsu", help="segmentation (default: %(default)s)")
     parser.add_argument("--keep-border", action="store_true", help="keep cells that are cut by the border of the image or of a tile")
     parser.add_argument("--costes", action="store_true", help="add Costes' colocalization, which is slow")
+    parser.add_argument(
+        "--textures", type=_distances, default=(3,), metavar="PX,PX", help="distances of the textures (default: 3, CellProfiler's)"
+    )
+    parser.add_argument(
+        "--neighbors", type=whole_number(0, 10_000), metavar="PX", help="measure neighbors within a distance; 0: cells that touch"
+    )
+    parser.add_argument(
+        "--field-granularity",
+        action="store_true",
+        help="granularity as CellProfiler's, 16 sizes of the whole image (default: 8 of each cell alone, which a crop reproduces)",
+    )
     add_workers(parser, "measure")
     add_json(parser)
     parser.set_defaults(func=run)
@@ -83,9 +94,15 @@ def measured(args: argparse.Namespace, parts: Path) -> Any:
     from napari_virtual_paint.runtime.generators import run_to_end
 
     options = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers", "axes")
-    steps = measure_files(args.images, **{name: getattr(args, name) for name in options}, parts=parts)
+    field = {"texture_scales": args.textures, "neighbors": args.neighbors, "field_granularity": args.field_granularity}
+    steps = measure_files(args.images, **{name: getattr(args, name) for name in options}, **field, parts=parts)
     with ProgressBar("Measuring") as progress:
         return run_to_end(steps, progress.show)
+
+
+def _distances(text: str) -> tuple[int, ...]:
+    """Parse distances in px."""
+    return tuple(dict.fromkeys(whole_number(1, 1000)(part.strip()) for part in text.split(",")))
 
 
 def check_output(path: Path) -> None:

@@ -120,7 +120,7 @@ def _cohort(model: CellModel, path: str | None) -> Cohort:
         return cohort_of(model)
     from napari_virtual_paint.cells.tables.table import open_table
 
-    return cohort_from(open_table(path), model.features, path)
+    return cohort_from(open_table(path).renamed(model.names), model.features, path)
 
 
 def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int, follow: bool = True) -> Walk:

@@ -100,7 +100,7 @@ def open_cells(choice: CellsState) -> Opened:
     if choice.table:
         from napari_virtual_paint.cells.tables.table import open_table
 
-        cohort = cohort_from(open_table(choice.table), model.features, Path(choice.table).name)
+        cohort = cohort_from(open_table(choice.table).renamed(model.names), model.features, Path(choice.table).name)
     else:
         cohort = cohort_of(model)
     cohort.population.prepare()

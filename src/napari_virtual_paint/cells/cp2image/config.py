@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from napari_virtual_paint.choices import Precision
 from napari_virtual_paint.runtime.outputs import output_path
@@ -75,6 +75,11 @@ NOT_WEIGHTS = frozenset(
 """Fields that do not affect the scored weights."""
 
 
+def _several(value: object) -> object:
+    """Return one name as a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
 class SimulatedWells(ConfigSection):
     """Wells of the simulator: one per treatment, dose and seed."""
 
@@ -100,20 +105,23 @@ class CellData(ConfigSection):
     """Source of the cells: simulated wells, images to measure, or images with their table."""
 
     simulate: SimulatedWells | None = None
-    images: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Files or patterns, relative to the configuration's folder. Each file is one montage or well of the split."""
+    images: Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)] | None = None
+    """Files or patterns, relative to the configuration's folder; one may stand without brackets. Each file is one montage or well of the
+    split. For the table of a CellProfiler run the folder below which its pictures lie."""
     axes: Axes | None = None
     """What the axes of the images' arrays are, in their order, where their files state none: letters of TCZYX, such as ``YXC``."""
     table: Path | None = None
-    """Table of the cells of `images` (column Metadata_FileName); without one, the images are segmented and measured."""
+    """Table of the cells of `images` (column Metadata_FileName), or tables of a CellProfiler run (a folder, a database, a file), whose
+    Image table names a file for each channel; without a table, the images are segmented and measured."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Channels to generate, by name."""
+    """Channels to generate, by name: of a CellProfiler run as in ``FileName_DNA``."""
     nuclei: str = "DNA"
     """The nuclear channel."""
     size: Annotated[int, Field(ge=16, le=256)] = 68
     """Side of a crop, px."""
     group: str = "Metadata_Well"
-    """Column that the split keeps together, if the table has it; otherwise the file."""
+    """Column that the split keeps together, if the table has it and several values of it; otherwise the file, or where there is one file
+    the cell."""
 
     @model_validator(mode="after")
     def _one_source(self) -> CellData:
@@ -205,8 +213,9 @@ class CellTrainConfig(CardConfig):
     """Folder of checkpoint, curve and measured cells; beside the package by default."""
     data: CellData
     features: Features = Features()
-    alone: bool = False
-    """Whether each cell is trained alone, with the pixels outside it set to the background: no feature describes the neighbors."""
+    alone: bool | None = None
+    """Whether each cell is trained alone, with the pixels outside it set to the background: no feature describes the neighbors. By default
+    the cells of a CellProfiler run, whose outlines are found from the whole image."""
     turns: bool = False
     """Whether cells are also rotated by quarter turns and mirrored, with the features they would then have."""
     scale: Literal["crop", "fixed"] = "crop"
@@ -273,7 +282,10 @@ class CellTrainConfig(CardConfig):
 
     def fingerprint(self) -> str:
         """Return a digest of all settings that affect the weights; a run resumes only under the same digest."""
-        return _digest(self.model_dump(mode="json", exclude=set(NOT_WEIGHTS), exclude_defaults=True))
+        values = self.model_dump(mode="json", exclude=set(NOT_WEIGHTS), exclude_defaults=True)
+        if values.get("alone") is False:  # the default of earlier versions, whose runs keep their fingerprint
+            values.pop("alone")
+        return _digest(values)
 
     def data_fingerprint(self) -> str:
         """Return a digest of all settings that affect the measured cells."""

@@ -130,12 +130,14 @@ class RequestedCells:
     """One row per cell: the features, by name."""
     crops: npt.NDArray[np.uint16] | npt.NDArray[np.float32]
     """The real cells, (n, C, d, d), in gray levels."""
-    scale: float
+    scale: float | tuple[float, ...]
     pixel_size: float | None
     thresholds: Sequence[Thresholds] | None
     """`scale`, `pixel_size` and `thresholds`: how the table was measured: see `pairs.how_measured`."""
     notes: tuple[str, ...] = ()
     """Notes on what was left out earlier."""
+    masks: npt.NDArray[np.bool_] | None = None
+    """Each real cell's own pixels, (n, d, d), where they are known from the whole image."""
 
 
 def evaluate(
@@ -162,7 +164,7 @@ def evaluate(
     network
         See `frechet.choose_feature_network`.
     nuclei
-        The nuclear channel, by default the one called DNA, DAPI or Hoechst.
+        The nuclear channel; by default that of the model, else the one called DNA, DAPI or Hoechst.
     most
         Sample this many cells if there are more.
     workers
@@ -187,15 +189,22 @@ def evaluate(
         If table, images and model don't fit.
     """
     pairs = None
-    for item in cut_crops(table, images, model.channels, model.size, most, axes=axes):
+    nuclei = nuclei or model.nuclei
+    for item in cut_crops(table, images, model.channels, model.size, most, nuclei=nuclei, axes=axes):
         if isinstance(item, Pairs):
             pairs = item
         else:
             yield Progress(0.1 * item.done, item.total)
     assert pairs is not None
-    names = measurable(table.features, model.channels)
-    frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
-    requested = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
+    renamed = {} if pairs.run is None else pairs.run.names.renamed([*table.features, *table.metadata])
+    own = {name: renamed.get(name, name) for name in table.features}
+    wanted = {*measurable(own.values(), model.channels), *model.features}
+    frame = table.frame([name for name, known in own.items() if known in wanted], pairs.rows).rename(columns=renamed)
+    scale, pixel_size, thresholds = measuring(table, pairs.rows)
+    masks = None
+    if pairs.run is not None:
+        scale, masks = pairs.run.scale, pairs.run.masks[1] if pairs.run.masks is not None else None
+    requested = RequestedCells(frame.reset_index(drop=True), pairs.crops, scale, pixel_size, thresholds, pairs.notes, masks)
     for step in compare(model, requested, network=network, nuclei=nuclei, workers=workers, measures=measures, seed=seed):
         yield Progress(0.1 + 0.9 * step.done, step.total) if isinstance(step, Progress) else step
 
@@ -212,6 +221,7 @@ def compare(
 ) -> Iterator[Progress | CellEvaluation]:
     """Generate cells, measure them, and compare with the requested features; parameters as in `evaluate`."""
     chosen = choose_feature_network(model, network)
+    nuclei = nuclei or model.nuclei
     notes = [*requested.notes]
     lacking = [name for name in model.features if name not in requested.table]
     if len(lacking) == len(model.features):
@@ -227,9 +237,8 @@ def compare(
     crops = requested.crops
     if model.alone:
         notes.append(f"{model.id} generates cells without neighbors, so these are removed from the real crops too.")
-        own = own_pixels(
-            crops, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
-        )
+        how: dict[str, Any] = {"scale": requested.scale, "pixel_size": requested.pixel_size, "thresholds": requested.thresholds}
+        own = own_pixels(crops, model.channels, nuclei, **how) if requested.masks is None else requested.masks
         crops = cell_alone(crops.astype(np.float32), own, model.low)
     compared = replace(requested, crops=crops, notes=tuple(notes))
     shares = {"features": SHARES["features"]}

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
 from napari_virtual_paint.cells.populations.cohort import Cohort
 from napari_virtual_paint.cells.rotation import Turning
+from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, open_files
@@ -54,6 +55,8 @@ class CellModel:
     files: PackageFiles
     parts: Mapping[str, Any]  # the package's entries: file names and digests
     alone: bool = False  # whether it generates each cell without neighbors; the crops of its sample show none either
+    nuclei: str | None = None  # the nuclear channel; None where its name tells (DNA, DAPI, Hoechst)
+    names: CanonicalNames = field(default_factory=CanonicalNames)  # what the table that it was trained on called otherwise
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -278,7 +281,21 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
         files=files,
         parts=MappingProxyType(dict(ours["files"])),
         alone=bool(ours.get("alone", False)),
+        nuclei=_nuclei(ours.get("nuclei"), channels),
+        names=_names(ours.get("names") or {}),
     )
+
+
+def _nuclei(name: Any, channels: tuple[str, ...]) -> str | None:
+    if name is not None and name not in channels:
+        raise ValueError("the nuclear channel")
+    return None if name is None else str(name)
+
+
+def _names(values: Mapping[str, Mapping[str, str]]) -> CanonicalNames:
+    """Parse what the table of the training called otherwise."""
+    compartments, images = ({str(a): str(b) for a, b in values.get(key, {}).items()} for key in ("compartments", "images"))
+    return CanonicalNames(compartments, images)
 
 
 def _numbers(values: Any, count: int) -> Floats:

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cp2image.sample import COLUMNS, OUR_FILE, Sample
+from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
@@ -53,6 +54,8 @@ class CellPackageDraft:
     sample: Sample  # real cells for the panel
     reader_scale: Floats | None = None  # (C, 2), gray levels that are 0 and 1 to `reader`; those of the model where None
     alone: bool = False  # whether crops, including the sample's, show each cell without neighbors
+    nuclei: str | None = None
+    names: CanonicalNames = field(default_factory=CanonicalNames)
 
 
 def check_replaced(path: Path, model_id: str) -> None:
@@ -129,6 +132,8 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
         "angles": [list(pair) for pair in draft.transform.angles],
         "frame": draft.transform.frame,
         "alone": draft.alone,
+        "nuclei": draft.nuclei,
+        "names": draft.names.to_dict(),
         "low": _plain(draft.low),
         "high": _plain(draft.high),
         "card": dict(draft.card),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.cells.cp2image.run_crops import RunCrops, cut_run, names_channel_files
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.images import Image, find_images, planes_of
 from napari_virtual_paint.cells.measurement.segment import Thresholds
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FILE_COLUMNS = ("Metadata_FileName", "Image_FileName_DNA", "FileName_DNA", "Image_FileName_OrigDNA")
 """Columns that may name a cell's image, in order of preference."""
+CHANNEL_SCALE = "Metadata_Scale_"  # beginning of the columns with the full scale of each channel, in the channels' order
+Scale: TypeAlias = float | tuple[float, ...]
 PLACES = ("Nuclei_Location_Center", "Nuclei_AreaShape_Center", "Nuclei_Location_CenterMassIntensity", "Location_Center")
 """Prefixes of the columns (``_Y`` and ``_X``) that may hold a nucleus's center."""
 
@@ -37,6 +40,7 @@ class Pairs:
     crops: npt.NDArray[np.float32]  # (n, C, d, d), in the images' gray levels
     files: npt.NDArray[np.object_]  # name of each cell's image, as in the table
     notes: tuple[str, ...] = ()
+    run: RunCrops | None = None  # what else is known of the cells of a CellProfiler run
 
 
 def cut_crops(
@@ -47,6 +51,7 @@ def cut_crops(
     most: int | None = None,
     seed: int = 0,
     *,
+    nuclei: str | None = None,
     axes: str | None = None,
 ) -> Iterator[Progress | Pairs]:
     """Cut the crops of a table's cells from their images.
@@ -54,15 +59,18 @@ def cut_crops(
     Parameters
     ----------
     table
-        With the image's name (`FILE_COLUMNS`) and the nucleus's position (`PLACES`) of each cell.
+        With the image's name (`FILE_COLUMNS`) and the nucleus's position (`PLACES`) of each cell, or of a CellProfiler run, with the
+        files of its channels (see `run_crops`).
     images
-        Files, or folders that ``virtual-paint simulate`` wrote.
+        Files, or folders that ``virtual-paint simulate`` wrote; of a run the folder with its files, anywhere below it.
     channels
         Channels wanted, in order; others are ignored.
     size
         Side of a crop, px.
     most, seed
         Sample this many cells if there are more.
+    nuclei
+        The nuclear channel of a run, from which each cell's own pixels are found.
     axes
         What the axes of the images' arrays are (see `reading.read`).
 
@@ -78,6 +86,10 @@ def cut_crops(
     InputError
         If the table lacks a column, or no image is in the table.
     """
+    if names_channel_files(table, channels):
+        for item in cut_run(table, images, channels, size, most, seed, nuclei=nuclei, axes=axes):
+            yield Pairs(item.rows, item.crops, item.files, item.notes, item) if isinstance(item, RunCrops) else item
+        return
     frame = locations(table)
     notes: list[str] = []
     file_notes: list[tuple[str, str]] = []
@@ -142,20 +154,27 @@ def _image_of(name: object, images: Sequence[Image]) -> Image | None:
     return max(fitting, key=shared) if fitting else None
 
 
-def measuring(table: CellTable, rows: npt.NDArray[np.int64]) -> tuple[float, float | None, list[Thresholds] | None]:
+def scale_columns(channels: Sequence[str], scale: Sequence[float]) -> dict[str, float]:
+    """Return the metadata of a run's cells from which `how_measured` knows the full scale of each channel."""
+    return {f"{CHANNEL_SCALE}{name}": float(value) for name, value in zip(channels, scale, strict=True)}
+
+
+def measuring(table: CellTable, rows: npt.NDArray[np.int64]) -> tuple[Scale, float | None, list[Thresholds] | None]:
     """Return how cells of a table were measured; see `how_measured`."""
     columns = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Tile", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
     known = {*table.features, *table.metadata}
     return how_measured(table.frame([name for name in columns if name in known], rows))
 
 
-def how_measured(frame: pd.DataFrame) -> tuple[float, float | None, list[Thresholds] | None]:
+def how_measured(frame: pd.DataFrame) -> tuple[Scale, float | None, list[Thresholds] | None]:
     """Return how cells were measured, from their metadata: full scale, pixel size in micrometers, and each cell's thresholds.
 
+    The full scale is that of all channels, or of a run that of each.
     A place of a montage was segmented by its own thresholds, which a generated cell must find for itself; a cell of a field shared
     the field's, which are passed on. What the table lacks is 1, None and None.
     """
-    scale = float(frame["Metadata_Scale"].median()) if "Metadata_Scale" in frame else 1.0
+    each = tuple(float(frame[name].median()) for name in frame.columns if name.startswith(CHANNEL_SCALE))
+    scale: Scale = each or (float(frame["Metadata_Scale"].median()) if "Metadata_Scale" in frame else 1.0)
     pixel = float(frame["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in frame else float("nan")
     thresholds = None
     if {"Metadata_ThresholdNuclei", "Metadata_ThresholdCells"} <= set(frame):

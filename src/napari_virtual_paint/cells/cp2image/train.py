@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.config import OURS, CellTrainConfig, Features
 from napari_virtual_paint.cells.cp2image.contour_training import ContourTraining
 from napari_virtual_paint.cells.cp2image.data import CropSet, choose_features, load_cells, split
@@ -90,6 +91,9 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
     held_out = split(cells.groups, config.held_out, config.seed)
     train = cells.table[~held_out]
     features = choose_features(train, config.data.channels, config.features)
+    alone = alone_of(config, cells)
+    if alone:  # nothing in the picture of a cell alone shows its neighbors
+        features = tuple(name for name in features if parse(name).group != "Neighbors") or features
     rules = rules_of(config, features)
     if rules.frame is not None and rules.frame not in features:
         raise InputError(f"features.frame: {rules.frame} is none of the {len(features)} features that are taken.")
@@ -101,9 +105,9 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
     else:
         low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
     masks = outlined = None
-    if config.alone or config.generator.architecture == OURS:
-        outlined = segmented(config, cells, np.arange(len(cells)), cells.crops)
-        masks = outlined[1] if config.alone else None
+    if alone or config.generator.architecture == OURS:
+        outlined = segmented(config, cells, np.arange(len(cells)), cells.crops) if cells.masks is None else cells.masks
+        masks = outlined[1] if alone else None
     if config.generator.architecture != OURS:
         outlined = None
     elif outlined is not None and 2 * outlined[0][~held_out].any(axis=(1, 2)).sum() < (~held_out).sum():
@@ -139,7 +143,7 @@ def begin(config: CellTrainConfig, ready: TrainingCells, data: Tensors) -> GanTr
     """
     if config.generator.architecture != OURS:
         return GanTraining.start(config, ready.transform.width, len(config.data.channels))
-    own = {"turn": int(ready.transform.frame >= 0), "alone": int(config.alone)}
+    own = {"turn": int(ready.transform.frame >= 0), "alone": int(alone_of(config, ready.cells))}
     settings = {**config.generator.config, **{name: 1 for name, value in own.items() if value}}
     generator = config.generator.model_copy(update={"config": settings})
     return ContourTraining.start(config.model_copy(update={"generator": generator}), ready.transform.names(ready.features), data)
@@ -166,6 +170,11 @@ def finish(config: CellTrainConfig, ready: TrainingCells, run: GanTraining | Con
 
     notes = calibrate(network, features, moved, masks, noise)
     return "; ".join(notes)
+
+
+def alone_of(config: CellTrainConfig, cells: CropSet) -> bool:
+    """Return whether each cell is trained alone: as configured, else where its own pixels are known from the whole image."""
+    return cells.masks is not None if config.alone is None else config.alone
 
 
 def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Progress | tuple[Path, CellEvaluation]]:
@@ -276,7 +285,8 @@ def requested_cells(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCel
     """Return cells of the run as `evaluate` takes them."""
     table = cells.table.iloc[rows].reset_index(drop=True)
     scale, _, thresholds = how_measured(table)
-    return RequestedCells(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
+    masks = None if cells.masks is None else cells.masks[1][rows]
+    return RequestedCells(table, cells.crops[rows], scale, cells.pixel_size, thresholds, masks=masks)
 
 
 def scores_of(found: CellEvaluation) -> dict[str, float]:
@@ -304,9 +314,9 @@ def draft_of(
         else "None of them was trained on."
     )
     card: dict[str, Any] = {
-        "trained_on": f"{config.trained_on} {int(known.sum())} cells of {_count(cells.groups[known])}, "
+        "trained_on": f"{config.trained_on} {int(known.sum())} cells{_count(cells, known)}, "
         f"{len(ready.features)} features, {run.config.steps} steps of {config.batch} cells.",
-        "held_out_on": f"{int(out.sum())} cells of {_count(cells.groups[out])}. {left_out} The Fréchet distance is taken "
+        "held_out_on": f"{int(out.sum())} cells{_count(cells, out)}. {left_out} The Fréchet distance is taken "
         "in a small network trained to read the features off the other cells, so it compares with no published one.",
         "scores": {},
         "not_for": config.not_for,
@@ -336,12 +346,16 @@ def draft_of(
         network=run.final_generator.eval(),
         reader=reader,
         sample=Sample(table[list(ready.features)].to_numpy(np.float32), ready.crops(rows), metadata),
-        alone=config.alone,
+        alone=alone_of(config, cells),
+        nuclei=config.data.nuclei if config.data.nuclei in config.data.channels else None,
+        names=cells.names,
     )
 
 
-def _count(groups: npt.NDArray[np.object_]) -> str:
-    """Return the held-out wells or montages in words."""
-    names = sorted(set(groups))
+def _count(cells: CropSet, chosen: npt.NDArray[np.bool_]) -> str:
+    """Return the wells, montages or images of some cells in words."""
+    if cells.kind == "cell":
+        return " of one image, which was split by cell, so the crops of neighbors overlap"
+    names = sorted(set(cells.groups[chosen]))
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"{len(names)} well{'s' * (len(names) > 1)} or montage{'s' * (len(names) > 1)} ({shown})"
+    return f" of {len(names)} {' or '.join(kind + 's' * (len(names) > 1) for kind in cells.kind.split(' or '))} ({shown})"

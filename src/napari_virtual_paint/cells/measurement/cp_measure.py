@@ -107,6 +107,7 @@ def measure_channel(
     channel: str,
     functions: Mapping[str, Callable[..., Any]],
     groups: Sequence[str] = GROUPS,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
 ) -> Values:
     """Measure one channel on objects numbered 1 to n.
 
@@ -122,12 +123,15 @@ def measure_channel(
         From `core`.
     groups
         Which of `GROUPS` to measure; granularity is in `granular_spectra`, multi-channel measures in `measure_distribution`.
+    texture_scales
+        Pixel distances of the co-occurrence matrix.
     """
     found: dict[str, Any] = {}
     if "Intensity" in groups:
         found |= functions["intensity"](labels, plane)
     if "Texture" in groups:
-        found |= functions["texture"](labels, np.clip(plane, 0, 1), scale=TEXTURE_SCALE)
+        for scale in texture_scales:
+            found |= functions["texture"](labels, np.clip(plane, 0, 1), scale=scale)
     flat = (name for name in found if not name.endswith("Intensity_Z"))
     return {cellprofiler_name(name, channel): np.asarray(found[name], float) for name in flat}
 

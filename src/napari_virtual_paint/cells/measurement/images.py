@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.measurement.checkpoint import MeasurementCheckpoint
-from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
+from napari_virtual_paint.cells.measurement.cp_measure import GROUPS, TEXTURE_SCALE
 from napari_virtual_paint.cells.measurement.crops import find_tile, segment_places
+from napari_virtual_paint.cells.measurement.field_features import measure_field
 from napari_virtual_paint.cells.measurement.measure import measuring
 from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError, ReadError
@@ -157,6 +158,9 @@ def measure_files(
     keep_border: bool = False,
     groups: Sequence[str] = GROUPS,
     costes: bool = False,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
+    neighbors: int | None = None,
+    field_granularity: bool = False,
     workers: int = 1,
     parts: Path | None = None,
     axes: str | None = None,
@@ -179,8 +183,12 @@ def measure_files(
         Full scale; by default the first of 255, 4095 and 65535 that holds all images.
     method, keep_border
         See `segment`.
-    groups, costes, workers
+    groups, costes, texture_scales, workers
         See `measure`.
+    neighbors
+        Distance within which cells are neighbors, in px, 0 for cells that touch; None to measure none. See `measure_field`.
+    field_granularity
+        Whether granularity is CellProfiler's, which is that of the whole image, instead of that of the cell alone.
     parts
         Folder that stores the rows of each finished image: a repeated call resumes from there. The caller removes it once
         the table is written (`MeasurementCheckpoint.remove`).
@@ -210,7 +218,10 @@ def measure_files(
         scale = full_scale([read(image.path, axes=axes) for image in images])
     settings = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
     settings |= {"axes": axes} if axes is not None else {}
-    checkpoint = None if parts is None else MeasurementCheckpoint(parts, {**settings, "method": method, "keep_border": keep_border})
+    more_settings: dict[str, Any] = {"texture_scales": list(texture_scales), "neighbors": neighbors, "field_granularity": field_granularity}
+    own = tuple(name for name in groups if not (field_granularity and name == "Granularity"))
+    more_settings |= {"method": method, "keep_border": keep_border}
+    checkpoint = None if parts is None else MeasurementCheckpoint(parts, {**settings, **more_settings})
     if checkpoint is not None and (note := checkpoint.note or _resume_note(checkpoint, images, labels)):
         yield Progress(0, len(images), note)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
@@ -228,8 +239,16 @@ def measure_files(
             said.update(stack.notes)
             side = find_tile(planes) if tile is None else tile
             found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
-            steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+            how: dict[str, Any] = {"groups": own, "costes": costes, "texture_scales": texture_scales, "workers": workers}
+            steps = measuring(planes, names, found, scale=scale, **how)
             table = yield from relay(steps, partial(_of_all, number - 1, len(images)))
+            if neighbors is not None or field_granularity:
+                if side:
+                    raise InputError(
+                        f"{image.path}: cells of a montage have no neighbors and no field; measure them without these features."
+                    )
+                more = measure_field(planes, names, found, scale=scale, neighbors=neighbors, granularity=field_granularity)
+                table = pd.concat([table, more.drop(columns="ObjectNumber")], axis=1)
             table = _with_metadata(table, found, stack.pixel_size.x, scale, side)
             if checkpoint is not None:
                 checkpoint.keep(table, image.path, label_file)

@@ -18,7 +18,7 @@ def own_pixels(
     channels: Sequence[str],
     nuclei: str | None = None,
     *,
-    scale: float = 1.0,
+    scale: Sequence[float] | float = 1.0,
     pixel_size: float | None = None,
     thresholds: Sequence[Thresholds] | None = None,
 ) -> npt.NDArray[np.bool_]:
@@ -34,7 +34,7 @@ def own_masks(
     channels: Sequence[str],
     nuclei: str | None = None,
     *,
-    scale: float = 1.0,
+    scale: Sequence[float] | float = 1.0,
     pixel_size: float | None = None,
     thresholds: Sequence[Thresholds] | None = None,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

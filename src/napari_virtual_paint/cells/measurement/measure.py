@@ -15,7 +15,7 @@ import numpy.typing as npt
 from skimage import segmentation
 
 from napari_virtual_paint.cells.measurement import cp_measure
-from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, TEXTURE_SCALE, Values
 from napari_virtual_paint.cells.measurement.distributions import granular_spectra
 from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blank, cut, lay_out
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
@@ -37,6 +37,7 @@ def measure_cells(
     compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
     threads: int = 1,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
 ) -> Values:
     """Measure cells that were cut out; return the values of each feature in the order of the cells."""
     mosaic = lay_out(cells)
@@ -44,7 +45,7 @@ def measure_cells(
     chosen = {name: all_labels[name] for name in compartments}
     parts: list[Callable[[], Values]] = []
     for compartment, labels in chosen.items():
-        parts += _compartment(mosaic, compartment, labels, channels, groups, costes)
+        parts += _compartment(mosaic, compartment, labels, channels, groups, costes, texture_scales)
     if "Granularity" in groups:
         parts += [partial(_granularity, mosaic, channel, plane, chosen) for channel, plane in zip(channels, mosaic.planes, strict=True)]
     found: Values = {}
@@ -67,7 +68,13 @@ def _all(parts: Sequence[Callable[[], Values]], threads: int) -> list[Values]:
 
 
 def _compartment(
-    mosaic: CellMosaic, name: str, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool
+    mosaic: CellMosaic,
+    name: str,
+    labels: npt.NDArray[np.int32],
+    channels: Sequence[str],
+    groups: Sequence[str],
+    costes: bool,
+    texture_scales: Sequence[int],
 ) -> list[Callable[[], Values]]:
     """Return independent functions that measure one compartment."""
     functions = cp_measure.core()
@@ -80,7 +87,7 @@ def _compartment(
     if "AreaShape" in groups or "RadialDistribution" in groups:
         parts.append(partial(cp_measure.measure_distribution, dense, mosaic.planes, channels, groups))
     for channel, plane in zip(channels, mosaic.planes, strict=True):
-        parts.append(partial(cp_measure.measure_channel, dense, plane, channel, functions, groups))
+        parts.append(partial(cp_measure.measure_channel, dense, plane, channel, functions, groups, texture_scales))
     if "Correlation" in groups:
         parts.append(lambda: dict(cp_measure.measure_pairs(dense, mosaic.planes, channels, costes)))
     return [partial(_placed, part, name, there, len(mosaic.cells)) for part in parts]
@@ -125,6 +132,7 @@ def measure(
     groups: Sequence[str] = GROUPS,
     compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
     workers: int = 1,
 ) -> pd.DataFrame:
     """Measure every cell of an image.
@@ -147,6 +155,8 @@ def measure(
         Which of `cp_measure.COMPARTMENTS` to measure.
     costes
         Whether to add Costes' colocalization, which is slow.
+    texture_scales
+        Pixel distances of the textures.
     workers
         Threads for up to `CHUNK` cells, processes for more; a script that asks for more than 1 and has that many cells needs
         ``if __name__ == "__main__":``, as for any multiprocessing.
@@ -162,7 +172,8 @@ def measure(
     InputError
         If the names don't fit the channels, a group or compartment is unknown, or cp_measure is not installed.
     """
-    steps = measuring(planes, channels, labels, scale=scale, groups=groups, compartments=compartments, costes=costes, workers=workers)
+    options: dict[str, Any] = {"groups": groups, "compartments": compartments, "costes": costes, "texture_scales": texture_scales}
+    steps = measuring(planes, channels, labels, scale=scale, workers=workers, **options)
     return run_to_end(steps)
 
 
@@ -175,6 +186,7 @@ def measuring(
     groups: Sequence[str] = GROUPS,
     compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
     workers: int = 1,
 ) -> Generator[float, None, pd.DataFrame]:
     """Measure as `measure` does, and yield the completed share every few hundred cells."""
@@ -182,7 +194,7 @@ def measuring(
     numbers = numbers[numbers > 0]
     cells = cut(planes, labels, _scales(planes, channels, scale))
     placed = [replace(cell, row=row) for row, cell in enumerate(cells)]
-    frame = yield from _frame(placed, len(numbers), _work(channels, groups, compartments, costes), len(channels), workers)
+    frame = yield from _frame(placed, len(numbers), _work(channels, groups, compartments, costes, texture_scales), len(channels), workers)
     frame.insert(0, "ObjectNumber", numbers)
     return frame
 
@@ -301,13 +313,22 @@ def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[f
     return np.broadcast_to(values, (len(channels),)).copy()
 
 
-def _work(channels: Sequence[str], groups: Sequence[str], compartments: Sequence[str], costes: bool) -> Callable[..., Values]:
+def _work(
+    channels: Sequence[str],
+    groups: Sequence[str],
+    compartments: Sequence[str],
+    costes: bool,
+    texture_scales: Sequence[int] = (TEXTURE_SCALE,),
+) -> Callable[..., Values]:
     """Return `measure_cells` of these groups and compartments."""
     for kind, requested, known in (("group", groups, GROUPS), ("compartment", compartments, COMPARTMENTS)):
         if unknown := sorted(set(requested) - set(known)):
             raise InputError(f"There is no {kind} of features called {unknown[0]!r}; there are {', '.join(known)}.")
     chosen = tuple(name for name in COMPARTMENTS if name in compartments)
-    return partial(measure_cells, channels=tuple(channels), groups=tuple(groups), compartments=chosen, costes=costes)
+    if not texture_scales or min(texture_scales) < 1:
+        raise InputError("Textures are measured at distances of 1 px or more; give such numbers.")
+    options: dict[str, Any] = {"groups": tuple(groups), "compartments": chosen, "costes": costes}
+    return partial(measure_cells, channels=tuple(channels), texture_scales=tuple(texture_scales), **options)
 
 
 def _frame(

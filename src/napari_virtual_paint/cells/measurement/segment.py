@@ -178,6 +178,34 @@ def _refined(plane: Floats, cut: float) -> float:
     return float(np.sqrt(filters.threshold_li(np.maximum(plane, 0)))) if np.isfinite(cut) else cut
 
 
+def nucleus_signal(plane: npt.NDArray[Any]) -> Floats:
+    """Return what the thresholds of nuclei refer to: the root of the smoothed intensity, as a share of full scale, axes YX."""
+    return _root(plane)
+
+
+def cell_signal(unit: Floats, channels: Sequence[str], position: int) -> Floats | None:
+    """Return what the thresholds of cells refer to; None where no channel shows them.
+
+    Parameters
+    ----------
+    unit
+        The image as shares of full scale, axes CYX.
+    channels
+        Names of the channels.
+    position
+        That of the nuclear channel.
+    """
+    stains = _stains(channels, position)
+    light = [i for i, name in enumerate(channels) if i != position and _TRANSMITTED.search(name)]
+    if stains:
+        return np.asarray(np.mean([np.log(_root(unit[i]) + FLOOR) for i in stains], axis=0))
+    return np.asarray(np.mean([_deviation(unit[i]) for i in light], axis=0)) if light else None
+
+
+def _stains(channels: Sequence[str], position: int) -> list[int]:
+    return [i for i, name in enumerate(channels) if i != position and not _TRANSMITTED.search(name) and not _SCATTER.search(name)]
+
+
 def _nuclei(plane: Floats, thresholds: Thresholds | None, diameter: float, single: bool) -> tuple[LabelImage, float]:
     signal = _root(plane)
     cut = _refined(plane, _otsu(signal)) if thresholds is None or not np.isfinite(thresholds.nuclei) else thresholds.nuclei
@@ -201,13 +229,9 @@ def _cells(
     unit: Floats, channels: Sequence[str], position: int, nuclei: LabelImage, thresholds: Thresholds | None
 ) -> tuple[LabelImage, float]:
     """Return the cells and the threshold that separated them from the background."""
-    stains = [i for i, name in enumerate(channels) if i != position and not _TRANSMITTED.search(name) and not _SCATTER.search(name)]
-    light = [i for i, name in enumerate(channels) if i != position and _TRANSMITTED.search(name)]
-    if stains:
-        signal = np.mean([np.log(_root(unit[i]) + FLOOR) for i in stains], axis=0)
-    elif light:
-        signal = np.mean([_deviation(unit[i]) for i in light], axis=0)
-    else:
+    stains = _stains(channels, position)
+    signal = cell_signal(unit, channels, position)
+    if signal is None:
         return grow(nuclei), float("nan")
     cut = _otsu(signal, bool(stains)) if thresholds is None or not np.isfinite(thresholds.cells) else thresholds.cells
     mask = ndimage.binary_fill_holes((signal > cut) | (nuclei > 0))

@@ -128,14 +128,8 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
     InputError
         If the table has less than half of the features; the message names some that are missing.
     """
-    there = [feature for feature in features if feature in set(table.features)]
-    missing = [feature for feature in features if feature not in set(there)]
-    if len(there) < len(features) / 2:
-        raise InputError(
-            f"{name}: has {len(there)} of the model's {len(features)} features (missing: {', '.join(missing[:3])} …); "
-            "measure the cells with 'virtual-paint cells measure', choose the model that was trained on such a table, "
-            "or train one with 'virtual-paint cells train'."
-        )
+    missing = check_features(table, features, name)
+    there = [feature for feature in features if feature not in set(missing)]
     rows = np.arange(len(table))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
@@ -146,6 +140,30 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
     if len(rows) < len(table):
         notes.insert(0, f"{name}: {len(rows):,} of {len(table):,} cells stand for all of them.")
     return _cohort(name, frame, tuple(features), rows, tuple(notes))
+
+
+def check_features(table: CellTable, features: Sequence[str], name: str, instead: str = "") -> list[str]:
+    """Return the features that a table lacks.
+
+    Parameters
+    ----------
+    instead
+        What else can be done, for the sentence.
+
+    Raises
+    ------
+    InputError
+        If it has less than half of the features; the message names some that are missing.
+    """
+    known = set(table.features)
+    missing = [feature for feature in features if feature not in known]
+    if len(missing) > len(features) / 2:
+        raise InputError(
+            f"{name}: has {len(features) - len(missing)} of the model's {len(features)} features (missing: {', '.join(missing[:3])} …); "
+            "measure the cells with 'virtual-paint cells measure', choose the model that was trained on such a table, "
+            f"or train one with 'virtual-paint cells train'{instead}."
+        )
+    return missing
 
 
 def _places(table: CellTable) -> list[str]:

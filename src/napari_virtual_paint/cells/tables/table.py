@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, METADATA, channels_of, parse
+from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames
 from napari_virtual_paint.cells.tables.discovery import find
 from napari_virtual_paint.cells.tables.joined import FOLDER, JoinedTables, floats, matches, read_unit, stacked
 from napari_virtual_paint.cells.tables.parquet import Rows
@@ -220,6 +222,19 @@ class CellTable:
             if name not in self.features and column.dtype.kind == "f" and len(column) and (column % 1 == 0).all():
                 frame[name] = column.astype(np.int64)
         return frame
+
+    def renamed(self, names: CanonicalNames) -> CellTable:
+        """Return the table with its features named as a model names them, where it calls them otherwise."""
+        columns = names.renamed(self.features)
+        if not columns:
+            return self
+        units = [replace(unit, columns={columns.get(name, name): where for name, where in unit.columns.items()}) for unit in self._units]
+        other = copy.copy(self)
+        for cached in ("channels", "compartments"):
+            other.__dict__.pop(cached, None)
+        other._units = tuple(units)
+        other.features = tuple(columns.get(name, name) for name in self.features)
+        return other
 
     def where(self, **metadata: Any) -> npt.NDArray[np.int64]:
         """Find cells by their metadata: ``where(Well="A01", Metadata_Site=[1, 2])``.
