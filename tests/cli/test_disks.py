@@ -64,6 +64,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tifffile.imwrite(folder / "camera.tif", skimage.data.camera())
     assert main(["simulate", str(folder / "fields"), "--size", "160"]) == 0
     (folder / "fields" / "field_000" / "stains.ome.tif").rename(folder / "stains.tif")
+    # Compiles what measures, where nothing has measured before: numba keeps the machine code in files, which a full disk refuses.
+    assert main(["cells", "measure", str(folder / "stains.tif"), "-o", str(folder / "first.csv")]) == 0
     assert main(["simulate", str(folder / "plate.zarr"), "--plate", "1x2", "--fields", "1", "--size", "64"]) == 0
     one_channel = {"channels": ("Brightfield",), "planes_as_channels": False, "z_offsets": None, "config": {**CONFIG_2D, "in_channels": 1}}
     write_toy(folder / "toy.zip", **one_channel)

@@ -24,7 +24,7 @@ from types import ModuleType
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.cli._parser import CommandParser
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
-from napari_virtual_paint.runtime.lean_imports import skip_optional_imports
+from napari_virtual_paint.runtime.extras import skip_optional_imports
 from napari_virtual_paint.runtime.stopping import StopSignals, at_the_very_end
 from napari_virtual_paint.runtime.temporary import use_own_folder
 

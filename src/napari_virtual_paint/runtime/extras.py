@@ -1,15 +1,18 @@
-"""Import the packages of optional extras, or explain how to install them."""
+"""Import the packages of optional extras, or explain how to install them; and keep Dask from importing xarray in processes of our own."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, ReadError
 
 PACKAGES = {"imageio_ffmpeg": "imageio-ffmpeg", "sklearn": "scikit-learn", "umap": "umap-learn"}
 """Import names of packages that are installed under another name."""
+SKIPPED = {"xarray": "dask.array.core"}
+"""Optional import -> the module that imports it only to recognize its types, which no image of ours has: xarray takes half a second."""
 
 
 def require(module: str, *, extra: str, purpose: str, path: object = None) -> Any:
@@ -49,3 +52,23 @@ def missing(module: str, *, extra: str, purpose: str, path: object = None) -> In
     package = module.partition(".")[0]
     reason = f'{purpose} needs {PACKAGES.get(package, package)}, which is not installed; run: pip install "napari-virtual-paint[{extra}]"'
     return InputError(f"{reason}.") if path is None else ReadError(path, reason)
+
+
+class _SkipOptional:
+    """A finder of modules that finds `SKIPPED` ones missing while the module that can do without them is imported."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        """Raise ModuleNotFoundError for a skipped import; leave any other to the finders that follow."""
+        importer = sys.modules.get(SKIPPED.get(name, ""))
+        if getattr(getattr(importer, "__spec__", None), "_initializing", False):
+            raise ModuleNotFoundError(f"{name} is not needed here", name=name)
+
+
+def skip_optional_imports() -> None:
+    """Skip them from now on; to be called before they are imported, in a process that is not the user's own Python.
+
+    Whoever else imports one of them gets it.
+    """
+    if _SkipOptional not in sys.meta_path:
+        sys.meta_path.insert(0, _SkipOptional)

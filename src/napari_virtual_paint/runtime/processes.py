@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from napari_virtual_paint.runtime.lean_imports import skip_optional_imports
+from napari_virtual_paint.runtime.extras import skip_optional_imports
 
 POLL = 0.2  # seconds between two checks whether the caller has cancelled
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.runtime import garbage
-from napari_virtual_paint.runtime.lean_imports import skip_optional_imports
+from napari_virtual_paint.runtime.extras import skip_optional_imports
 from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked, start_child
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
