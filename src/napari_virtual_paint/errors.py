@@ -20,6 +20,10 @@ class InputError(VirtualPaintError, ValueError):
     exit_code = 2
 
 
+class MissingFeaturesError(InputError):
+    """A table of cells has too few of the features that a cell model takes."""
+
+
 class ReadError(InputError):
     """A file could not be read.
 

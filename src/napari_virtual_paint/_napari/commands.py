@@ -46,6 +46,12 @@ def cells() -> None:
     open_dock("Cells")
 
 
+def train_cells() -> Any:
+    """Open the Cells dock and its dialog that trains a model on a table; return the dialog, None without a viewer."""
+    dock = open_dock("Cells")
+    return None if dock is None else dock.train_on_table()
+
+
 def train() -> None:
     """Open the Train dock."""
     open_dock("Train")

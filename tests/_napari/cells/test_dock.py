@@ -26,6 +26,7 @@ from napari_virtual_paint._napari.cells.picture import LOW, CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
 from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
+from napari_virtual_paint._napari.cells.train_dialog import CellTrainDialog
 from napari_virtual_paint._napari.cells.walk import FRAME, WalkPlan
 from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint.cells.cellprofiler_names import parse
@@ -50,19 +51,31 @@ PATIENCE = 60_000
 @pytest.fixture(scope="session")
 def package(tmp_path_factory):
     """A cell model of random weights with sixty cells; the same drawn cells as the fakes'."""
+    return saved(tmp_path_factory.mktemp("cells"), "small-cells", "CellPainter", {"width": 4, "max_width": 8, "style": 8})
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory):
+    """The same with a network that takes noise."""
+    config = {"width": 4, "max_width": 8, "style": 8, "code": 2}
+    return saved(tmp_path_factory.mktemp("noisy"), "noisy-cells", "ContourPainter", config)
+
+
+def saved(folder, name, architecture, config):
     import torch
 
     torch.manual_seed(0)
     values = correlated(COUNT, len(NAMES))
-    config = {"width": 4, "max_width": 8, "style": 8}
-    network = build("CellPainter", {**config, "features": len(NAMES), "channels": 2, "size": SIZE}).eval()
+    network = build(architecture, {**config, "features": len(NAMES), "channels": 2, "size": SIZE}).eval()
+    if architecture == "ContourPainter":
+        torch.nn.init.normal_(network.head.weight, std=0.05)  # so that the noise shows
     metadata = {
         "Metadata_Treatment": tuple("DMSO" if i % 2 else "drug" for i in range(COUNT)),
         "Metadata_Scale": (1000.0,) * COUNT,
     }
     draft = CellPackageDraft(
-        id="small-cells",
-        name="Small cells",
+        id=name,
+        name=name.replace("-", " ").capitalize(),
         version="0.1.0",
         description="Random weights, for tests.",
         license="BSD-3-Clause",
@@ -72,7 +85,7 @@ def package(tmp_path_factory):
         channels=CHANNELS,
         size=SIZE,
         pixel_size=0.5,
-        architecture="CellPainter",
+        architecture=architecture,
         config=config,
         transform=Transform.fit(values),
         low=np.zeros(2, np.float32),
@@ -81,7 +94,7 @@ def package(tmp_path_factory):
         reader=None,
         sample=Sample(values, draw(values, np.median(values, axis=0), SIZE), metadata),
     )
-    return save_cell_model(tmp_path_factory.mktemp("cells") / "small-cells.zip", draft)
+    return save_cell_model(folder / f"{name}.zip", draft)
 
 
 @pytest.fixture(autouse=True)
@@ -626,9 +639,30 @@ def test_a_group_is_shifted_and_twelve_cells_change_at_once(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.viewer.layers, timeout=PATIENCE)
 
 
-def test_another_cell_is_offered_by_models_with_noise(dock, qtbot, monkeypatch):
+def test_another_cell_has_the_same_features_and_another_seed(dock, package, noisy, qtbot):
     assert not dock.view.another.isEnabled()
     assert "takes no noise" in dock.view.another.toolTip()
+    dock.choose(model=str(noisy))
+    qtbot.waitUntil(lambda: dock.opened.model.id == "noisy-cells" and dock.view.another.isEnabled(), timeout=PATIENCE)
+    rest(qtbot, dock)
+    model, vector, first = dock.opened.model, dock.editor.vector.values.copy(), dock.view.picture.made
+    dock.view.another.click()
+    rest(qtbot, dock)
+    assert dock.value().seed == 1
+    assert np.array_equal(dock.editor.vector.values, vector)
+    assert np.allclose(dock.view.picture.made, generate_scaled(model, vector, seed=1)[0], atol=1e-5)
+    assert not np.allclose(dock.view.picture.made, first, atol=1e-3)
+    dock.view.send.click()
+    qtbot.waitUntil(lambda: len(dock.viewer.layers) == 2, timeout=PATIENCE)
+    assert our_metadata(dock.viewer.layers[0])["provenance"]["seed"] == 1
+    dock.walks.make(WalkPlan(0, 1, "line", frames=3, seed=1))
+    qtbot.waitUntil(lambda: dock.view.walk.walked is not None, timeout=PATIENCE)
+    assert np.allclose(dock.view.walk.walked.frames, generate(model, dock.view.walk.walked.walk.values, seed=1), atol=1e-2)
+    assert "--seed 1" in dock.walks.copy_command()
+    dock.choose(model=str(package))
+    qtbot.waitUntil(lambda: dock.opened.model.id == "small-cells" and dock.view.tabs.isEnabled(), timeout=PATIENCE)
+    rest(qtbot, dock)
+    assert not dock.view.another.isEnabled()
 
 
 def test_the_map_shows_the_path_and_a_click_opens_the_cell(dock, qtbot):
@@ -821,7 +855,7 @@ def test_crops_are_brought_to_the_models_pixel_size(open_dock, qtbot):
     assert (crop[0, 10:22, 10:22] > 500).sum() == pytest.approx(own / 4, rel=0.4), "half the side: the model's pixels are twice as wide"
 
 
-def test_a_table_that_does_not_fit_is_named_and_the_old_one_stays(dock, qtbot, tmp_path):
+def test_a_table_that_does_not_fit_is_named_and_the_old_one_stays(dock, noisy, qtbot, tmp_path, monkeypatch):
     import pandas as pd
 
     pd.DataFrame({"Metadata_Well": ["A"] * 5, AREA: np.arange(5.0)}).to_parquet(tmp_path / "few.parquet")
@@ -837,6 +871,17 @@ def test_a_table_that_does_not_fit_is_named_and_the_old_one_stays(dock, qtbot, t
     assert dock.view.table.currentText() == "The model's own cells", "the box names the cells that are shown"
     assert dock.value().table == ""
     assert not dock.busy, "nothing is opened again"
+    assert dock.view.offer.isVisible()
+    monkeypatch.setattr(CellTrainDialog, "open_table", lambda dialog, path: asked.append(path))
+    asked = []
+    dock.view.offer.click()
+    assert asked == [str(tmp_path / "few.parquet")], "a training on the table is offered"
+    dialog = dock.train_on_table()
+    assert dialog.isVisible()
+    dialog.trained.emit(str(noisy))
+    qtbot.waitUntil(lambda: dock.opened.model.id == "noisy-cells" and dock.view.tabs.isEnabled(), timeout=PATIENCE)
+    assert not dock.view.offer.isVisible()
+    dialog.close()
 
 
 def test_choice_is_one_value(dock, package):

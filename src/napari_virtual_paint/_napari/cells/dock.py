@@ -22,6 +22,7 @@ from napari_virtual_paint._napari.cells.panel import CellsPanel
 from napari_virtual_paint._napari.cells.shaping import ShapingController
 from napari_virtual_paint._napari.cells.slider_row import number
 from napari_virtual_paint._napari.cells.state import CellsState, Opened, describe, listed_models, open_cells
+from napari_virtual_paint._napari.cells.train_dialog import CellTrainDialog
 from napari_virtual_paint._napari.cells.walk import WalkController
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.closing import delete_when_removed
@@ -32,7 +33,7 @@ from napari_virtual_paint._napari.shared.jobs import failure_sentence
 from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
-from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.errors import MissingFeaturesError, VirtualPaintError
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -73,10 +74,12 @@ class CellsDock(QWidget):  # type: ignore[misc]
         self._listing, self._opening, self._clicking, self._drawing = (LatestJob(self) for _ in range(4))
         self._jobs = (self._listing, self._opening, self._clicking, self._drawing)
         self._steps = StepQueue()
+        self._misfit = ""  # a table that has too few of the model's features
         self._models: list[tuple[str, str, str]] = []
         self._tables: list[str] = []
         self._gallery: Gallery | None = None
         self.gallery_dialog: GalleryDialog | None = None
+        self._training: CellTrainDialog | None = None
         self._applied = self.view.value()
         self.editor.set_follow(self._applied.follow)
         box = QVBoxLayout(self)
@@ -187,6 +190,22 @@ class CellsDock(QWidget):  # type: ignore[misc]
             moved, seed = self.editor.vector.moved, self.value().seed
             self.in_viewer.add(layers.cell_layers(self.opened, self.view.picture.made, moved, row, seed))
 
+    def train_on_table(self, table: str = "") -> CellTrainDialog:
+        """Open the dialog that trains a model on a table, and return it; the model opens here once it is trained."""
+        if self._training is None:
+            self._training = CellTrainDialog(self)
+            self._training.trained.connect(self._use_trained)
+        if table and not self._training.running:
+            self._training.open_table(table)
+        self._training.show()
+        self._training.raise_()
+        return self._training
+
+    def _use_trained(self, package: str) -> None:
+        """Open a model that was trained, with its own cells."""
+        self._listing.start_function(listed_models, title="Looking for cell models", done=self._listed)
+        self.choose(model=package, table="")
+
     def closeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Stop all work, and leave the viewer alone."""
         self.shut()
@@ -196,6 +215,8 @@ class CellsDock(QWidget):  # type: ignore[misc]
         """Stop all work, and leave the viewer alone."""
         for job in self._jobs:
             job.close()
+        if self._training is not None:
+            self._training.shut()
         self._steps.clear()
         for part in (self.shaping, self.group, self.walks, self.map, self.in_viewer):
             part.close()
@@ -205,6 +226,8 @@ class CellsDock(QWidget):  # type: ignore[misc]
         view.shown.connect(self._apply)
         view.open_model.clicked.connect(lambda: self._choose_file("model", "Open a cell model", "Cell models (*.zip)"))
         view.open_table.clicked.connect(lambda: self._choose_file("table", "Open a table of cells", TABLES))
+        view.train.clicked.connect(lambda _checked: self.train_on_table(self.value().table))
+        view.offer.clicked.connect(lambda _checked: self.train_on_table(self._misfit))
         view.send.clicked.connect(self.send_to_viewer)
         view.another.clicked.connect(lambda _checked: self.choose(seed=self.value().seed + 1))
         view.gallery.clicked.connect(lambda _checked: self.show_gallery())
@@ -267,6 +290,8 @@ class CellsDock(QWidget):  # type: ignore[misc]
     def _not_opened(self, error: BaseException) -> None:
         """Say why, and go back to the model and cells that are shown, if there are any: the choice must never name others."""
         self.view.set_status(failure_sentence("Opening cells", error))
+        self._misfit = self.value().table if isinstance(error, MissingFeaturesError) else ""
+        self.view.offer.setVisible(bool(self._misfit))
         self.view.set_ready(self.opened is not None)
         if self.opened is not None:
             choice = self.opened.choice
@@ -291,6 +316,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
             self._show_channels,
             lambda: self._tab_changed(view.tabs.currentIndex()),
             lambda: view.set_status(""),
+            view.offer.hide,
             lambda: view.set_ready(True),
         )
 

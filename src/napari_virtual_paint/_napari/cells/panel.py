@@ -181,6 +181,8 @@ class CellsPanel(BoundForm[CellsState]):
         super().__init__()
         self.model, self.table = combo("The cell model that generates"), combo("The real cells to begin with")
         self.open_model = push_button("Open…", "Open a cell model's package from disk")
+        self.train = push_button("Train…", "Train a model on my table: CellProfiler's output and its pictures")
+        self.offer = push_button("Train a model on this table…", "The table has other features than the model: train one that takes them")
         self.open_table = push_button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
         self.picture = CellPicture()
         self.channels = QHBoxLayout()
@@ -260,7 +262,7 @@ class CellsPanel(BoundForm[CellsState]):
             button.setChecked(name not in names)
 
     def _lay_out(self) -> None:
-        form = form_rows((("Model", row(self.model, self.open_model)), ("Cells", row(self.table, self.open_table))))
+        form = form_rows((("Model", row(self.model, self.open_model, self.train)), ("Cells", row(self.table, self.open_table))))
         self.channels.setSpacing(3)
         looks = QHBoxLayout()
         looks.setSpacing(4)
@@ -280,7 +282,10 @@ class CellsPanel(BoundForm[CellsState]):
         top.addLayout(self.channels)
         top.addLayout(looks)
         top.addWidget(self.tabs, 1)
-        self.footer = footer(self.status, button_grid((self.undo, self.redo, self.reset, self.another, self.gallery, self.send), 3))
+        self.offer.hide()
+        self.footer = footer(
+            self.status, self.offer, button_grid((self.undo, self.redo, self.reset, self.another, self.gallery, self.send), 3)
+        )
         fill_scrolled(self, inner, self.footer)
 
     def _features(self) -> QWidget:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.cohort import LikeCells
     from napari_virtual_paint.cells.populations.walks import Walk
 
-FRAME, BETWEEN = 64, 2  # pixels a side of a step's picture, and between the real cell and the generated one below it
+FRAME, BETWEEN = 52, 2  # pixels a side of a step's picture, and between the real cell and the generated one below it
 WAYS = (("stepwise", "The features that differ most first"), ("line", "Along the line"))
 End = tuple[str, str] | int  # A group (column and value), or the position of a cell
 
@@ -252,7 +252,8 @@ class WalkPanel(QWidget):  # type: ignore[misc]
             widget.setEnabled(walked is not None)
         height = (2 * FRAME + BETWEEN) if walked is not None and walked.real is not None else FRAME
         self.film.setIconSize(QSize(FRAME, height))
-        self.film.setGridSize(QSize(FRAME + 8, height + 26))
+        self.film.setGridSize(QSize(FRAME + 8, height + 22))
+        self.film.setMinimumHeight(height + 24)
         self.caption.setText("" if walked is None else self._caption(0))
 
     def show_step(self, step: int) -> None:
@@ -291,8 +292,8 @@ class WalkPanel(QWidget):  # type: ignore[misc]
 
     def _way_changed(self, _index: int = 0) -> None:
         stepwise = self.way.currentData() == "stepwise"
-        self.step.setEnabled(stepwise)
-        self.frames.setEnabled(not stepwise)
+        self.step.setVisible(stepwise)
+        self.frames.setVisible(not stepwise)
 
     def _build(self) -> None:
         self.slider.setToolTip("Step through the walk here")
@@ -309,7 +310,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         )
         self.film.setAccessibleName("Steps of the walk")
         ends = (("From", row(self.start, self.pin_start)), ("To", row(self.end, self.pin_end)))
-        form = form_rows((*ends, ("Way", self.way), (" ", _pair(self.step, self.frames))))
+        form = form_rows((*ends, ("Way", row(self.way, self.step, self.frames))))
         top = QVBoxLayout(self)
         top.setContentsMargins(2, 6, 2, 2)
         top.addLayout(form)
@@ -421,15 +422,6 @@ class WalkController(QObject):  # type: ignore[misc]
 def _find(box: QComboBox, data: Any) -> int:
     """Return the index of some data, which `QComboBox.findData` does not find in tuples: Qt compares them by identity."""
     return next((index for index in range(box.count()) if box.itemData(index) == data), -1)
-
-
-def _pair(first: QWidget, second: QWidget) -> QHBoxLayout:
-    """Return two widgets of one width beside each other."""
-    line = QHBoxLayout()
-    line.setSpacing(4)
-    line.addWidget(first, 1)
-    line.addWidget(second, 1)
-    return line
 
 
 def _spin_box(low: int, high: int, value: int, suffix: str) -> QSpinBox:

@@ -71,6 +71,17 @@ def radio_buttons(group: QButtonGroup, values: Sequence[Any], widget: QWidget | 
     return Binding(widget, get, lambda value: group.button(values.index(value)).setChecked(True), (group.idToggled,))
 
 
+def sentence(edit: QLineEdit) -> Binding:
+    """Return how a line of text edits a sentence: its beginning is in view, not its end as that of a path."""
+
+    def show(text: str) -> None:
+        if edit.text() != text:
+            edit.setText(text)
+            edit.home(False)
+
+    return Binding(edit, lambda: edit.text().strip(), show, (edit.editingFinished,))
+
+
 class BoundForm(QWidget, Generic[V]):  # type: ignore[misc]
     """A widget that edits a frozen dataclass; a subclass makes its widgets and calls `bind`."""
 

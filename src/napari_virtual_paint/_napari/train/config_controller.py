@@ -18,6 +18,7 @@ from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.new_model import runs_folder, slug
 from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, MANY, follow_layers
 from napari_virtual_paint._napari.shared.viewer.layer_pairs import is_predicted
@@ -35,8 +36,6 @@ from napari_virtual_paint._napari.train.state import (
     facts_of,
     length_of,
     portable_text,
-    runs_folder,
-    slug,
     with_checks,
 )
 from napari_virtual_paint._napari.train.time_estimate import TimeEstimator, TrainingTime

@@ -21,9 +21,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
+from napari_virtual_paint._napari.shared.form_binding import BoundForm, sentence
+from napari_virtual_paint._napari.shared.new_model import LICENSE_TIP, LICENSES, MINUTES
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, form_rows, row, set_choices, set_names, words
-from napari_virtual_paint._napari.train.state import LICENSES, MINUTES, TrainState
+from napari_virtual_paint._napari.train.state import TrainState
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
 HELD_OUT = (
@@ -39,10 +40,6 @@ LENGTHS = (
     *((length, f"About {length}") for length in MINUTES),
     ("minutes", "Minutes"),
     ("steps", "Steps"),
-)
-LICENSE_TIP = (
-    "Under which license others may use the model; its card states it. CC BY: whoever uses it names the author. CC0: no conditions. "
-    "CC BY-NC: not for commercial use. The others are licenses of software"
 )
 TEXT_HEIGHT = 170
 AMOUNT = 116  # pixels that show a number of minutes and the buttons beside it
@@ -236,17 +233,6 @@ class TrainForm(BoundForm[TrainState]):
         self.stain_channels.setPlaceholderText("all stains")
         self.wells.setPlaceholderText("all")
         self.author.setPlaceholderText("nobody is named")
-
-
-def sentence(edit: QLineEdit) -> Binding:
-    """Return how a line of text edits a sentence: its beginning is in view, not its end as that of a path."""
-
-    def show(text: str) -> None:
-        if edit.text() != text:
-            edit.setText(text)
-            edit.home(False)
-
-    return Binding(edit, lambda: edit.text().strip(), show, (edit.editingFinished,))
 
 
 def heading(text: str) -> QLabel:

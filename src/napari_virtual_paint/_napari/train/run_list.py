@@ -9,9 +9,10 @@ from pathlib import Path
 
 from qtpy.QtGui import QColor
 
+from napari_virtual_paint._napari.shared.new_model import runs_folder
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.process import RunLocation
-from napari_virtual_paint._napari.train.state import RUN, runs_folder
+from napari_virtual_paint._napari.train.state import RUN
 from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.metrics.metric import METRICS

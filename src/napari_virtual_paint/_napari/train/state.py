@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import platformdirs
 import yaml
 
+from napari_virtual_paint._napari.shared.new_model import LICENSES, MINUTES, NOT_FOR, checked_name, split_names
 from napari_virtual_paint.choices import DeviceChoice, PairChecks
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.system_user import full_name
@@ -26,24 +24,11 @@ SourceKind = Literal["layers", "files", "plate"]
 HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
 Length = Literal["recipe", "10 min", "30 min", "1 h", "3 h", "minutes", "steps"]
 
-VARIABLE = "VIRTUAL_PAINT_RUNS"  # environment variable with another folder for the runs
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
 """Names in the folder of a training that the dock began: configuration, images of layers, run folder, and log."""
 FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"  # names of the images of layers
 STEPS, EPOCH = 15000, 300  # those of a configuration that states none
 BAND = 0.2  # share of each image that a held-out band takes
-MINUTES: Mapping[str, int] = {"10 min": 10, "30 min": 30, "1 h": 60, "3 h": 180}  # lengths that are times
-LICENSES = (
-    ("CC-BY-4.0", "CC BY 4.0"),
-    ("CC0-1.0", "CC0 1.0"),
-    ("CC-BY-NC-4.0", "CC BY-NC 4.0"),
-    ("BSD-3-Clause", "BSD 3-Clause"),
-    ("MIT", "MIT"),
-    ("Apache-2.0", "Apache 2.0"),
-    ("", "Not stated"),
-)
-"""SPDX id of a license and its words; the first is the one that most models of bioimage.io have."""
-NOT_FOR = "Images unlike those that it was trained on: another microscope, magnification, contrast, cell line or stain."
 
 
 @dataclass(frozen=True)
@@ -103,40 +88,6 @@ def facts_of(source: Stack, target: Stack) -> ImageFacts:
         sizes = " and ".join(" x ".join(str(n) for n in (s.shape[0], *s.shape[2:])) for s in (source, target))
         raise InputError(f"Input and stains differ in size ({sizes}: time points, planes, y, x); choose layers of the same field.")
     return ImageFacts(source.channel_labels, target.channel_labels, (z, target.shape[2]), t, (y, x))
-
-
-def runs_folder() -> Path:
-    """Return the folder of the trainings that the dock begins; it may not exist yet."""
-    chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "runs"
-
-
-def slug(name: str) -> str:
-    """Return a model's id, made from its name: small letters, digits, hyphens; empty where nothing is left."""
-    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
-
-
-def checked_name(name: str) -> str:
-    """Return a model's id, made from its name.
-
-    Raises `InputError` if a package can't have this name.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    from napari_virtual_paint.training.config.yaml_errors import Title
-
-    try:
-        TypeAdapter(Title).validate_python(name)
-    except ValidationError:
-        raise InputError("Give the model a name of 5 to 128 letters (A to Z), digits, spaces or ( ) _ + -.") from None
-    if not slug(name):
-        raise InputError("Give the model a name with a letter or a digit in it.")
-    return slug(name)
-
-
-def split_names(text: str) -> list[str]:
-    """Split names at their commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def configuration(

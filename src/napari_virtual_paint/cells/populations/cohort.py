@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.populations.population import Floats, Population
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, MissingFeaturesError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,13 +152,13 @@ def check_features(table: CellTable, features: Sequence[str], name: str, instead
 
     Raises
     ------
-    InputError
+    MissingFeaturesError
         If it has less than half of the features; the message names some that are missing.
     """
     known = set(table.features)
     missing = [feature for feature in features if feature not in known]
     if len(missing) > len(features) / 2:
-        raise InputError(
+        raise MissingFeaturesError(
             f"{name}: has {len(features) - len(missing)} of the model's {len(features)} features (missing: {', '.join(missing[:3])} …); "
             "measure the cells with 'virtual-paint cells measure', choose the model that was trained on such a table, "
             f"or train one with 'virtual-paint cells train'{instead}."
