@@ -21,6 +21,7 @@ from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 SEED = 5
+AUTHOR = "Maria Keller"  # whoever runs the script is not named
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def take(options: argparse.Namespace) -> None:
         holder = holder.parentWidget()
     viewer.window._qt_window.resizeDocks([holder], [options.width], Qt.Orientation.Horizontal)
     until(lambda: dock.config.estimator.found is not None)
-    dock.choose(name="My stains", length="steps", amount=options.steps)
+    dock.choose(name="My stains", author=AUTHOR, length="steps", amount=options.steps)
     dock.config.start()
     until(lambda: dock.monitor.state is not None and dock.monitor.state.step >= options.at * options.steps)
     dock.panel.preview.stain.setCurrentText("ER")

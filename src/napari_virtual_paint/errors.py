@@ -40,9 +40,31 @@ class ReadError(InputError):
         self.reason = reason.rstrip(".")
         super().__init__(f"{self.path}: {self.reason}.")
 
-    def __reduce__(self) -> tuple[type[Exception], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[Exception], tuple[str, ...]]:
         """Travel between processes; by default an exception is made anew from its sentence alone."""
         return type(self), (self.path, self.reason)
+
+
+class NamesError(ReadError):
+    """The names of several files don't show how they are one image.
+
+    Parameters
+    ----------
+    path
+        The folder or the files.
+    fault
+        What is wrong.
+    remedy
+        What to do about it on the command line and from Python, where a pattern can be given.
+    """
+
+    def __init__(self, path: object, fault: str, remedy: str) -> None:
+        self.fault, self.remedy = fault, remedy
+        super().__init__(path, f"{fault}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[Exception], tuple[str, ...]]:
+        """Travel between processes; by default an exception is made anew from its sentence alone."""
+        return type(self), (self.path, self.fault, self.remedy)
 
 
 class WriteError(VirtualPaintError):

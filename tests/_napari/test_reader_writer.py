@@ -111,6 +111,16 @@ def test_a_file_that_can_not_be_read_is_one_sentence(make_napari_viewer, tmp_pat
     assert not hasattr(record, "exception")
 
 
+def test_a_folder_of_unclear_names_says_what_to_do_in_napari(make_napari_viewer, tmp_path):
+    for name in ("cells 1", "other", "plate3b_x"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.zeros((4, 4), np.uint16))
+    viewer = make_napari_viewer()
+    viewer.open(str(tmp_path), plugin=PLUGIN)
+    said = notification_manager.records[-1].message
+    assert said.endswith("don't show how they belong together; drop the files themselves, or the whole folder of a plate.")
+    assert "pattern" not in said
+
+
 def test_readers_take_what_reading_takes(image, tmp_path):
     assert get_reader(str(image[1])) is read_layers
     assert get_reader(str(tmp_path / "notes.txt")) is None

@@ -10,6 +10,7 @@ import pytest
 
 from napari_virtual_paint.models import Card, ModelInfo
 from napari_virtual_paint.models.applicability.check import DomainVerdict
+from napari_virtual_paint.models.catalogue import GENERAL
 from napari_virtual_paint.models.ranking import held_out_score, rank_models, shortfall
 from napari_virtual_paint.stack import Stack
 
@@ -62,6 +63,15 @@ def test_the_domain_check_counts_more_than_the_score() -> None:
     verdicts = {"better": DomainVerdict(3.0, "outside"), "one": DomainVerdict(1.5, "edge")}
     assert order(image("Brightfield"), **verdicts)[:3] == ["one", "unscored", "better"], "none at all is better than outside"
     assert order(image("Brightfield"), **verdicts, unscored=DomainVerdict(0.5, "inside"))[0] == "unscored"
+
+
+def test_before_the_check_a_general_model_comes_before_a_better_score_on_other_images() -> None:
+    general = model(GENERAL[-1], "Brightfield", scores=(0.4,))
+    models = {"better": BETTER, "general": general}
+    stack = image("Brightfield")
+    assert [one.key for one in rank_models(models, stack)] == ["general", "better"]
+    verdicts = dict.fromkeys(models, DomainVerdict(0.5, "inside"))
+    assert [one.key for one in rank_models(models, stack, verdicts=verdicts)] == ["better", "general"]
 
 
 def test_outside_all_models_the_nearest_comes_first_whatever_its_score() -> None:

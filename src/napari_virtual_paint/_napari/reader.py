@@ -12,12 +12,13 @@ from napari.utils.notifications import Notification, NotificationSeverity, notif
 
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.viewer.layers import LARGE, LayerData, layer_data_from_stack
-from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.errors import NamesError, VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
 from napari_virtual_paint.reading.formats import PLATE_INDEXES, OpenFile
 
 NOTHING: Any = [(None,)]  # napari's own sign for "read, and there is nothing to add"
-
+ONE_BY_ONE = "drop the files themselves, or the whole folder of a plate."
+"""What to do in napari, which can't ask for a pattern, about files whose names don't show how they are one image."""
 
 Paths = str | Sequence[str]
 
@@ -56,6 +57,9 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
             large = max(stack.shape[3:]) > LARGE and not stack.rgb
             coarser = images.coarser(first) if large and isinstance(images, OpenFile) else ()
         layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene}, coarser=coarser)
+    except NamesError as error:
+        show_error(f"{error.path}: {error.fault}; {ONE_BY_ONE}")
+        return list(NOTHING)
     except VirtualPaintError as error:
         show_error(str(error))
         return list(NOTHING)

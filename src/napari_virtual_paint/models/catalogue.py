@@ -16,6 +16,8 @@ from napari_virtual_paint.models.package.reader import Description, describe
 
 VARIABLE = "VIRTUAL_PAINT_MODELS"  # environment variable that names another folder for the user's models
 DEFAULT = "simulated-cell-painting"  # the bundled model that paints the simulated images, see `default_model`
+GENERAL = (DEFAULT, "cell-painting-brightfield")
+"""Bundled models of the least special images; they come first among models of which only their own held-out scores are known."""
 
 
 def bundled_folder() -> Path:

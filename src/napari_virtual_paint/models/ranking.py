@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.catalogue import GENERAL
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of, parse_name
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.matching import Match, match
@@ -71,12 +72,14 @@ class RankedModel:
     def rank(self) -> tuple[float, ...]:
         """What it is ordered by, larger first: fit, light, verdict of the domain check, channels used, held-out score.
 
-        Scores on images like the training images say nothing about an image outside: there the distance counts before them.
+        Each model's scores are those on images like its own training images. They say nothing about an image outside, where the distance
+        counts before them, nor before the check, where a general model comes before one of special images.
         """
         verdict = VERDICTS[self.verdict.verdict if self.verdict is not None else ""]
         nearness = -self.verdict.distance if self.verdict is not None and self.verdict.verdict == "outside" else 0.0
-        score = self.score
-        return (not self.shortfall, self.fits, not self.light, verdict, self.used, nearness, -1.0 if score is None else score)
+        general = self.verdict is None and self.info.id in GENERAL
+        score = -1.0 if self.score is None else self.score
+        return (not self.shortfall, self.fits, not self.light, verdict, self.used, nearness, general, score)
 
 
 def held_out_score(info: ModelInfo) -> float | None:

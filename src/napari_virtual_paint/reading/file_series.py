@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.downloads.image_cache import Remote
-from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.errors import NamesError, ReadError
 from napari_virtual_paint.reading import filename_patterns
 from napari_virtual_paint.reading.file_parts import FilePart, Place, is_remote_place, read_place, with_place
 from napari_virtual_paint.reading.formats import (
@@ -192,10 +192,10 @@ def _group_by_scene(files: Sequence[Path], path: Source, pattern: str | None) ->
         position = tuple(parts.get(key, "") for key in _JOINED)
         first = found.setdefault(name, {}).setdefault(position, file)
         if first is not file:
-            raise ReadError(
+            raise NamesError(
                 path,
-                f"by their names {first.name!r} and {file.name!r} are the same plane;"
-                " give a pattern that distinguishes them, such as '{channel}_{z}'",
+                f"by their names {first.name!r} and {file.name!r} are the same plane",
+                "give a pattern that distinguishes them, such as '{channel}_{z}'",
             )
     return dict(sorted(found.items(), key=lambda item: filename_patterns.natural(item[0])))
 
@@ -225,10 +225,10 @@ def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> lis
         guessed = filename_patterns.guess(names_below(files))
         if guessed is None:
             shown = ", ".join(repr(file.name) for file in files[:2])
-            raise ReadError(
+            raise NamesError(
                 path,
-                f"the names of its {len(files)} images ({shown}, ...) don't show how they belong together;"
-                " give a pattern such as '{well}_{field}_{channel}_{z}' ({t} for time, {} for text to ignore), or open one file",
+                f"the names of its {len(files)} images ({shown}, ...) don't show how they belong together",
+                "give a pattern such as '{well}_{field}_{channel}_{z}' ({t} for time, {} for text to ignore), or open one file",
             )
         return list(zip(files, guessed, strict=True))
     expression = filename_patterns.compile_pattern(pattern)

@@ -77,7 +77,8 @@ def test_a_simulated_field_gets_the_best_of_the_models_made_for_it(viewer, dock,
 
 def test_each_real_image_gets_its_own_model(viewer, dock, qtbot, shared_data):
     viewer.add_image(pixels(shared_data / "cell_painting" / "brightfield.ome.tif")[0, 0], name="Brightfield")
-    assert dock.value().model == "jurkat-brightfield", "by its score, before anything is known of the pixels"
+    assert dock.value().model == "cell-painting-brightfield", "the general one, before anything is known of the pixels"
+    assert dock.panel.domain.text() == "Comparing the image with the training images…"
     checked(qtbot, dock)
     assert dock.value().model == "cell-painting-brightfield"
     assert dock.panel.domain.verdict.verdict == "inside"
@@ -107,14 +108,14 @@ def test_what_the_user_chose_stays(viewer, dock, qtbot):
     viewer.add_image(np.random.default_rng(0).random((64, 64), dtype=np.float32), name="Brightfield")
     box = dock.form.model
     first = box.currentIndex()
-    assert dock.value().model == "jurkat-brightfield"
+    assert dock.value().model == "cell-painting-brightfield"
     box.activated.emit(first)  # the same one, picked by hand
     checked(qtbot, dock)
     viewer.layers.clear()
     for name in PLANES:
         viewer.add_image(np.random.default_rng(1).random((64, 64), dtype=np.float32), name=name)
     checked(qtbot, dock)
-    assert dock.value().model == "jurkat-brightfield"
+    assert dock.value().model == "cell-painting-brightfield"
 
 
 def blobs(seed: int, sigma: float) -> np.ndarray:

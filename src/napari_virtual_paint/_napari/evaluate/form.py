@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QPushButton,
+    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -33,7 +34,7 @@ LEVEL_TIPS = {
     "profiles": "Wells by their features: UMAP, mechanisms found again, toxic or not; measures the features, too",
 }
 SEGMENTERS = {"auto": "Cellpose where installed", "skimage": "scikit-image", "cellpose": "Cellpose"}
-SMALL = 26  # width of a button with one letter, in pixels
+SMALL = 26  # smallest width of a button with one letter, in pixels; a large font needs more
 WELL_FIELDS = {
     "treatment": ("Treatment", "Column of what was added to the wells"),
     "moa": ("Mechanism", "Column of the mechanism of action; without one each treatment counts as its own"),
@@ -59,11 +60,10 @@ class PredictionLine(QWidget):  # type: ignore[misc]
         self.path.setPlaceholderText("predicted stains: a file, folder or plate")
         self.path.setToolTip("A field's file, a folder of fields, a plate, or the output of painting a plate")
         self.choose, self.remove = QPushButton("…"), QPushButton("✕")
-        self.choose.setFixedWidth(SMALL)
         add_menu(self.choose, self.browse.emit)
-        self.remove.setFixedWidth(SMALL)
         self.remove.setToolTip("Remove this prediction")
-        self.remove.setStyleSheet("padding: 3px 0px")
+        for each in (self.choose, self.remove):
+            make_small(each)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(4)
@@ -241,7 +241,7 @@ class EvaluateForm(BoundForm[EvaluateState]):
 
     def _path_row(self, edit: QLineEdit, field: str) -> QHBoxLayout:
         choose = QPushButton("…")
-        choose.setFixedWidth(SMALL)
+        make_small(choose)
         if field == "truth":
             add_menu(choose, partial(self.browse.emit, field))
         else:
@@ -249,12 +249,19 @@ class EvaluateForm(BoundForm[EvaluateState]):
         return row(edit, choose)
 
 
+def make_small(button: QPushButton) -> None:
+    """Make a button as wide as its one letter, whatever the font."""
+    button.setStyleSheet(
+        f"QPushButton {{ padding: 3px; min-width: {SMALL - 6}px }} QPushButton::menu-indicator {{ image: none; width: 0px }}"
+    )
+    button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+
 def add_menu(button: QPushButton, chosen: Callable[[str], Any]) -> None:
     """Give a button a menu of ``folder`` and ``file``."""
     menu = QMenu(button)
     menu.addAction("Folder or plate…", partial(chosen, "folder"))
     menu.addAction("File…", partial(chosen, "file"))
-    button.setStyleSheet("QPushButton { padding: 3px 0px } QPushButton::menu-indicator { image: none }")
     button.setMenu(menu)
 
 

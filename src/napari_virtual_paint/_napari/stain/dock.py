@@ -112,6 +112,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._checks = DomainChecks(self)
         self._checks.checked.connect(self._show_verdict)
         self._checks.finished.connect(self._choose_again)
+        self._checks.ended.connect(self._show_verdict)
         self._last = StainState()  # what was chosen when the layers were last fitted ...
         self._fitted: list[Any] = []  # ... and the layers
         self._relist = Debounced(BURST, self._list_layers, self)
@@ -382,8 +383,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._show_fit()
         self._forecast.drop()
         self._pause.start()
-        self._show_verdict()
         self._checks.ask(self._domain_questions)
+        self._show_verdict()
 
     def _fit_layers(self) -> None:
         """Take the layers' pixels and places as they are now, and match them to the models."""
@@ -489,8 +490,10 @@ class StainDock(QWidget):  # type: ignore[misc]
             self.form.setDoubt("")
             return
         unchecked = [member.model.info.name for member in models.members if member.model.info.domain is None]
-        answer = self._checks.answer(self._question_key(self._chosen_layers(), source, models))
-        self.panel.domain.show_verdict(answer.verdict, unchecked)
+        key = self._question_key(self._chosen_layers(), source, models)
+        answer = self._checks.answer(key)
+        comparing = self._checks.running and not self._checks.knows(key) and len(unchecked) < len(models.members)
+        self.panel.domain.show_verdict(answer.verdict, unchecked, comparing=comparing)
         self.doubt = fluorescence_doubt(models.members[0].model.info, source.stack, self.fit.match, answer.light)
         self.form.setDoubt(self.doubt)
         self._enable()

@@ -56,12 +56,15 @@ class DomainChecks(QObject):  # type: ignore[misc]
     """The key of a question whose verdict has been found."""
     finished = Signal()
     """All questions asked last have their verdict now; not emitted where all were remembered."""
+    ended = Signal()
+    """The check is over, whether or not each question has a verdict."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self._answers: dict[QuestionKey, Answer] = {}
         self._questions: Callable[[], Sequence[Question]] = tuple
         self._job = LatestJob(self, one_at_a_time=True)
+        self._job.ended.connect(self.ended)
         self._timer = Debounced(PAUSE, self._start, self)
 
     @property

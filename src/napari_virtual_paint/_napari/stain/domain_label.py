@@ -18,6 +18,7 @@ WORDS = {
     "edge": "At the edge of what the model learned from",
     "outside": "Unlike what the model learned from",
 }
+COMPARING = "Comparing the image with the training images…"
 NO_SUMMARY = "No domain check: {} has no summary of its training images."
 SUMMARIZE = "`virtual-paint models domain` adds a summary to a package, from images that the model was trained on."
 
@@ -36,7 +37,7 @@ class DomainLine(WrappedLabel):
         self.verdict: DomainVerdict | None = None
         self.hide()
 
-    def show_verdict(self, verdict: DomainVerdict | None, unchecked: Sequence[str] = ()) -> None:
+    def show_verdict(self, verdict: DomainVerdict | None, unchecked: Sequence[str] = (), *, comparing: bool = False) -> None:
         """Show what was found.
 
         Parameters
@@ -45,9 +46,11 @@ class DomainLine(WrappedLabel):
             Of the domain check; None where nothing is known.
         unchecked
             Names of the models without a summary of their training images.
+        comparing
+            Whether the domain check is still running.
         """
         self.verdict = verdict
-        lines = [] if verdict is None else [line(verdict)]
+        lines = [COMPARING] if comparing else [] if verdict is None else [line(verdict)]
         lines += [escape(NO_SUMMARY.format(name)) for name in unchecked]
         self.setText("<br>".join(lines))
         self.setToolTip((tip(verdict) if verdict is not None else "") + (f"<p>{SUMMARIZE}</p>" if unchecked else ""))

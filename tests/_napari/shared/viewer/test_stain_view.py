@@ -38,6 +38,15 @@ def test_names_of_one_dye_are_one_stain(viewer) -> None:
     assert found == {"DNA": ["Hoechst", "DNA (predicted)"], "ER": ["ER", "ER (predicted)"]}
 
 
+def test_a_button_has_the_layers_own_word(viewer, qtbot) -> None:
+    row = StainButtons(viewer)
+    qtbot.addWidget(row)
+    assert row.buttons["DNA"].text() == "DNA", "Hoechst and DNA are one stain"
+    viewer.layers.remove("DNA (predicted)")
+    qtbot.waitUntil(lambda: row.buttons["DNA"].text() == "Hoechst", timeout=30_000)
+    assert row.buttons["DNA"].toolTip().startswith("Show Hoechst alone")
+
+
 def test_one_stain_is_shown_at_full_strength_and_all_come_back_as_they_were(viewer, qtbot) -> None:
     row = StainButtons(viewer)
     qtbot.addWidget(row)

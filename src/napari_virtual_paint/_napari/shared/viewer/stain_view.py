@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -45,6 +46,12 @@ def stains_in(viewer: Any) -> dict[str, list[Any]]:
         if layer.blending == "additive" and not is_transmitted(name):
             found.setdefault(default_synonyms().stain_of(name) or name, []).append(layer)
     return found
+
+
+def shown_word(stain: str, layers: Sequence[Any]) -> str:
+    """Return the layers' own word for a stain (``DAPI``) where they agree on one, else the stain's name."""
+    own = {stain_name(facts_of(layer)) for layer in layers}
+    return own.pop() if len(own) == 1 else stain
 
 
 class StainView(QObject):  # type: ignore[misc]
@@ -127,6 +134,7 @@ class StainButtons(QWidget):  # type: ignore[misc]
     def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.buttons: dict[str, QPushButton] = {}
+        self._labels: dict[str, str] = {}
         self._viewer = viewer
         self._view = stain_view(viewer)
         self._rows = QVBoxLayout(self)
@@ -150,7 +158,9 @@ class StainButtons(QWidget):  # type: ignore[misc]
         """Offer the stains that there are now."""
         stains = stains_in(self._viewer)
         names = list(stains)[:MOST]
-        if names != list(self.buttons):
+        labels = {name: shown_word(name, stains[name]) for name in names}
+        if list(labels.items()) != list(self._labels.items()):
+            self._labels = labels
             for old in self.buttons.values():
                 old.hide()
                 old.deleteLater()
@@ -178,7 +188,8 @@ class StainButtons(QWidget):  # type: ignore[misc]
             row.addWidget(each, 0 if each is self.all else 1)
 
     def _button(self, name: str, layer: Any) -> QPushButton:
-        made = _button(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…", f"Show {name} alone; again to show all stains")
+        label = self._labels[name]
+        made = _button(label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…", f"Show {label} alone; again to show all stains")
         made.setIcon(_dot(layer))
         made.clicked.connect(lambda checked: self._view.show_only(name) if checked else self._view.show_all())
         return made
