@@ -427,5 +427,5 @@ def test_the_command_prints_the_scores(finished: tuple[Path, list[Any]], tmp_pat
     assert main(["cells", "train", str(written(tmp_path, **BETTER)), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["model"] == "tiny-cells"
-    assert set(report["scores"]) == {"cells", "features", "share_above_0.5", "median_correlation", "fid"}
+    assert set(report["scores"]) >= {"cells", "features", "share_above_0.5", "median_correlation", "fid"}
     assert Path(report["output"]).is_file()
