@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments
+from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments, gray_levels
 from napari_virtual_paint.cells.tables.channel_files import NamedFile, Pictures
 from napari_virtual_paint.errors import InputError
 
@@ -51,5 +51,9 @@ def test_names_of_objects_and_images() -> None:
     assert names.of("GreenCells_Texture_Contrast_CropBlue_3_00_256") == "Cells_Texture_Contrast_OrigBlue_3_00_256"
     assert names.of("FilteredNuclei_Correlation_K_CropBlue_CropGreen") == "Nuclei_Correlation_K_OrigBlue_CropGreen"
     assert names.of("FilteredNuclei_Parent_CropBlue") == "FilteredNuclei_Parent_CropBlue"
+    assert CanonicalNames(levels="256").of("Nuclei_Texture_Contrast_DNA_3_00") == "Nuclei_Texture_Contrast_DNA_3_00_256"
+    assert CanonicalNames(levels="256").of("Nuclei_Texture_Contrast_DNA_3_00_256") == "Nuclei_Texture_Contrast_DNA_3_00_256"
+    assert gray_levels(features) == ""
+    assert gray_levels(["Nuclei_Texture_Contrast_DNA_3_00"]) == "256"
     both = ["FilteredNuclei_AreaShape_Area", "Nuclei_AreaShape_Area"]
     assert names.renamed(both) == {}

@@ -292,10 +292,10 @@ def _nuclei(name: Any, channels: tuple[str, ...]) -> str | None:
     return None if name is None else str(name)
 
 
-def _names(values: Mapping[str, Mapping[str, str]]) -> CanonicalNames:
+def _names(values: Mapping[str, Any]) -> CanonicalNames:
     """Parse what the table of the training called otherwise."""
     compartments, images = ({str(a): str(b) for a, b in values.get(key, {}).items()} for key in ("compartments", "images"))
-    return CanonicalNames(compartments, images)
+    return CanonicalNames(compartments, images, str(values.get("levels", "")))
 
 
 def _numbers(values: Any, count: int) -> Floats:

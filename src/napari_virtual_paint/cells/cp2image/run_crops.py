@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.placement import AGREEING, CORRELATED, Placement, Spots, agreement, place
 from napari_virtual_paint.cells.measurement.seeded import segment_at
-from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments
+from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments, gray_levels
 from napari_virtual_paint.cells.tables.channel_files import ChannelFiles, ImageSet, NamedFile, Pictures
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
@@ -269,7 +269,7 @@ def cut_run(
         np.concatenate([part.crops for part in parts])[order],
         names[order],
         tuple(scales[name] for name in run.channels),
-        CanonicalNames(compartments, _aliases(run)),
+        CanonicalNames(compartments, _aliases(run), gray_levels(table.features)),
         (np.concatenate([pair[0] for pair in masked])[order], np.concatenate([pair[1] for pair in masked])[order]) if masked else None,
         (*_said(run), *run.notes),
     )

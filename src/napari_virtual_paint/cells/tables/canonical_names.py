@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, is_feature, parse
 
 _WORDS = (("nucle", "Nuclei"), ("cytop", "Cytoplasm"), ("cell", "Cells"))  # beginning of a word in a compartment's name -> what it is
+
+
+_SHORT = re.compile(r"_\d+_\d\d$")  # distance and direction of a texture, without gray levels after them
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,19 @@ class CanonicalNames:
     images: Mapping[str, str] = field(default_factory=dict)
     """Measured image in the table, such as ``CropBlue`` -> channel of the model that it was made from, such as ``OrigBlue``."""
 
+    levels: str = ""
+    """Gray levels that textures were measured at, where their names leave them out, as CellProfiler 3 does: ``256``."""
+
     def __post_init__(self) -> None:
         for name in ("compartments", "images"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __bool__(self) -> bool:
-        return bool(self.compartments or self.images)
+        return bool(self.compartments or self.images or self.levels)
 
-    def to_dict(self) -> dict[str, dict[str, str]]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the names as plain values, for JSON."""
-        return {"compartments": dict(self.compartments), "images": dict(self.images)}
+        return {"compartments": dict(self.compartments), "images": dict(self.images), "levels": self.levels}
 
     def of(self, column: str) -> str:
         """Return the name of a column; one that is no feature stays as it is."""
@@ -41,6 +48,8 @@ class CanonicalNames:
         for image in feature.channels:
             if image in self.images:
                 rest = re.sub(rf"_{re.escape(image)}(?=_|$)", lambda _, new=self.images[image]: f"_{new}", rest, count=1)  # type: ignore[misc]
+        if self.levels and feature.group == "Texture" and _SHORT.search(rest):
+            rest += f"_{self.levels}"
         owner = self.compartments.get(feature.compartment, feature.compartment)
         return f"{owner}_{rest}" if owner else rest
 
@@ -54,6 +63,11 @@ class CanonicalNames:
                 taken.add(name)
                 found[column] = name
         return found
+
+
+def gray_levels(features: Iterable[str]) -> str:
+    """Return the gray levels of textures that don't name theirs: CellProfiler's default; empty where all do, or there are none."""
+    return "256" if any(parse(name).group == "Texture" and _SHORT.search(name) for name in features) else ""
 
 
 def canonical_compartments(features: Iterable[str], parents: Iterable[str] = ()) -> dict[str, str]:
