@@ -172,7 +172,7 @@ def _connection() -> Iterator[Any]:
 
 @cache
 def _database(_process: int) -> Any:
-    """Return the DuckDB that all queries of a process share: starting one takes 30 times as long as connecting to it.
+    """Return the DuckDB that all queries of a process share: starting one takes far longer than connecting to it.
 
     A forked process gets its own, since the threads of its parent's don't run there.
     """
