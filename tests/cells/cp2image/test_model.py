@@ -21,7 +21,7 @@ from napari_virtual_paint.cells.transform import Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
 
-LIMIT = 3_000_000
+LIMIT = 4_000_000
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def test_the_bundled_models(name: str) -> None:
     channel, middle = model.channels.index("DNA"), slice(model.size // 4, -model.size // 4)
     pairs = zip(drawn[:, channel, middle, middle], sample.crops[:, channel, middle, middle], strict=False)
     assert np.median([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]) > 0.9
-    assert model.card["scores"]["share_above_0.5"] >= 0.6
+    assert model.card["scores"]["share_above_0.5"] >= 0.55
     assert model.card["scores"]["features"] >= 200
     assert model.card["not_for"]
     assert model.card["made_with"] == f"virtual-paint cells train docs/recipes/{name}.yaml"

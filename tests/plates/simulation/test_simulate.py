@@ -112,7 +112,16 @@ def test_shapes(text: str, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--plate", "7"], ["--plate", "0x4"], ["--layout", "vhs"], ["--treatments", "aspirin"], ["--doses", "a"], ["--workers", "0"]]
+    "wrong",
+    [
+        ["--plate", "7"],
+        ["--plate", "9" * 5000],
+        ["--plate", "0x4"],
+        ["--layout", "vhs"],
+        ["--treatments", "aspirin"],
+        ["--doses", "a"],
+        ["--workers", "0"],
+    ],
 )
 def test_what_cannot_be_made_is_a_sentence_and_nothing_is_there(
     wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

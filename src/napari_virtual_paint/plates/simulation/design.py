@@ -161,7 +161,7 @@ def parse_shape(text: str) -> tuple[int, int]:
 
     Raises `InputError` if the text is neither.
     """
-    if text.isdecimal() and int(text) in wells.FORMATS:
+    if len(text) < 9 and text.isdecimal() and int(text) in wells.FORMATS:  # of thousands of digits Python makes no number
         return wells.FORMATS[int(text)]
     match = re.fullmatch(r"(\d{1,3})\s*[x×*]\s*(\d{1,3})", text.strip(), re.IGNORECASE)
     if match is None:
