@@ -145,10 +145,10 @@ def test_dark_cells_are_noted() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"data": np.ones((1, 1, 1, 8, 8))}, "there is one; open the whole z-stack"),
+        ({"data": np.ones((1, 1, 1, 8, 8)), "pixel_size": UNKNOWN}, "there is one; open the whole z-stack"),
         ({"pixel_size": UNKNOWN}, "pixel size along z and y and x is not known"),
         ({"pixel_size": PixelSize(1, 1e-4, 1e-4)}, "check both"),
-        ({"data": np.ones((1, 3, 4, 8, 8)), "rgb": True}, "colour picture"),
+        ({"data": np.ones((1, 3, 4, 8, 8)), "rgb": True}, "color picture"),
         ({"data": np.zeros((1, 1, 4, 8, 8))}, "0 on average"),
         ({"data": np.full((1, 1, 4, 8, 8), np.nan)}, "not finite"),
         ({"data": np.broadcast_to(np.float32(1), (1, 1, 4000, 60000, 60000))}, "crop the image"),

@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
         help="score a model on a table and the images it was measured on",
         description="Generate each cell of a table, measure it and correlate it with the table. Sweep some features of 50 of the cells: "
         "the gain is the slope of the measured against the requested values. Compare generated with real crops: Fréchet distance beside "
-        "that of real from real ones, a classifier that tells them apart, the power spectrum. Features of position and of phase in a "
+        "that of real from real ones, a classifier of real against drawn crops, the power spectrum. Features of position and of phase in a "
         "window (locations, bounding boxes, moments, phases) don't count.",
     )
     parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)

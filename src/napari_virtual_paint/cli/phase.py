@@ -117,7 +117,7 @@ def _microscope(args: argparse.Namespace) -> Microscope:
 def _channel(stack: Stack, name: str | None) -> int:
     """Return the position of the brightfield channel.
 
-    Raises `InputError` if it can't be told.
+    Raises `InputError` if it is ambiguous.
     """
     if name is not None:
         try:

@@ -229,8 +229,8 @@ class ContourPainter(nn.Module):
         """Draw the crops of features within given outlines; parameters as in `outlines`."""
         config = self.config
         code, _, *fields, camera = self._parts(noise)
-        told = features if shown is None else shown
-        style = self.mix(torch.cat([self.style(told[:, : told.shape[1] - 2 * config.turn]), code], 1))
+        given = features if shown is None else shown
+        style = self.mix(torch.cat([self.style(given[:, : given.shape[1] - 2 * config.turn]), code], 1))
         x: Tensor = self.start(style).reshape(len(features), -1, FIRST, FIRST)
         reach = config.sides[-1]  # a level may reach beyond the crop by a pixel or two
         for number, (level, side, field) in enumerate(zip(self.levels, config.sides, fields, strict=True)):

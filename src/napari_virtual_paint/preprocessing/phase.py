@@ -89,15 +89,15 @@ def reconstruct_phase(
         too small.
     """
     name = stack.source or "The image"
-    size = _complete(stack.pixel_size if pixel_size is None else pixel_size, name)
     planes = stack.shape[2]
     if stack.rgb:
-        raise InputError(f"{name}: phase needs gray planes at different focus, and this is a colour picture.")
+        raise InputError(f"{name}: phase needs gray planes at different focus, and this is a color picture.")
     if planes < 2:
         raise InputError(f"{name}: phase is found from planes at different focus, and there is one; open the whole z-stack.")
+    size = _complete(stack.pixel_size if pixel_size is None else pixel_size, name)
     if settings.microscope.cutoff * max(size.y, size.x) < 0.02:
         raise InputError(
-            f"{name}: the pixel size of {size.x:g} um does not fit the microscope's optics; check both (they are in micrometres)."
+            f"{name}: the pixel size of {size.x:g} um does not fit the microscope's optics; check both (they are in micrometers)."
         )
     mode: PhaseMode = settings.mode or ("3d" if planes >= LEAST_FOR_3D else "2d")
     strength = REGULARIZATION if settings.regularization is None else settings.regularization
@@ -150,7 +150,7 @@ def _complete(size: PixelSize, name: str) -> VoxelSize:
     """Return a pixel size, checked."""
     missing = [axis for axis, value in zip("zyx", size, strict=True) if not value or not np.isfinite(value) or value <= 0]
     if missing:
-        raise InputError(f"{name}: the pixel size along {' and '.join(missing)} is not known; give it in micrometres (--pixel-size Z,Y,X).")
+        raise InputError(f"{name}: the pixel size along {' and '.join(missing)} is not known; give it in micrometers (--pixel-size Z,Y,X).")
     return VoxelSize(*(float(value or 0) for value in size))
 
 

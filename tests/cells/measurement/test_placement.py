@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_virtual_paint.cells.measurement.placement import Placement, Spots, agreement, place
+from napari_virtual_paint.cells.measurement.placement import CropPlacement, Spots, agreement, place
 
 RANDOM = np.random.default_rng(5)
 PICTURES = {name: RANDOM.integers(0, 4000, (90, 80)).astype(np.uint16) for name in ("A", "B")}
@@ -18,14 +18,14 @@ def spots(values: np.ndarray, count: int = 15, mean: np.ndarray | None = None) -
 
 def test_the_brightest_pixels_tell_picture_shift_and_full_scale() -> None:
     values = PICTURES["B"][Y + 31, X + 22] / 4095
-    assert place(spots(values), PICTURES) == Placement("B", 31, 22, 4095.0, 1.0)
+    assert place(spots(values), PICTURES) == CropPlacement("B", 31, 22, 4095.0, 1.0)
 
 
 def test_few_objects_confirm_a_known_shift_but_find_none() -> None:
     values = PICTURES["B"][Y + 31, X + 22] / 65535
     assert place(spots(values, 4), PICTURES) is None
     found = place(spots(values, 4), PICTURES, [(0, 0), (31, 22)])
-    assert found == Placement("B", 31, 22, 65535.0, 1.0)
+    assert found == CropPlacement("B", 31, 22, 65535.0, 1.0)
     assert agreement(spots(values, 4), PICTURES["B"], found) == 1.0
     assert agreement(spots(values, 4), PICTURES["A"], found) < 0.5
     assert np.isnan(agreement(spots(values, 2), PICTURES["B"], found))

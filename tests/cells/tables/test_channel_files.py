@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments, gray_levels
-from napari_virtual_paint.cells.tables.channel_files import NamedFile, Pictures
+from napari_virtual_paint.cells.tables.channel_files import FileIndex, NamedFile
 from napari_virtual_paint.errors import InputError
 
 
@@ -33,14 +33,14 @@ def test_a_file_is_found_by_the_deepest_folders_that_agree(tmp_path: Path) -> No
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "a.tif").touch()
     (tmp_path / "two" / "images" / "B.TIF").touch()
-    pictures = Pictures([tmp_path, tmp_path / "one"])
+    pictures = FileIndex([tmp_path, tmp_path / "one"])
     assert pictures.find(NamedFile("a.tif", ("x", "TWO", "images"))) == tmp_path / "two" / "images" / "a.tif"
     assert pictures.find(NamedFile("b.tif", ("elsewhere",))) == tmp_path / "two" / "images" / "B.TIF"
     assert pictures.find(NamedFile("c.tif")) is None
     with pytest.raises(InputError, match=r"both may be the images/a\.tif of the table"):
         pictures.find(NamedFile("a.tif", ("images",)))
     with pytest.raises(InputError, match="no such file or folder"):
-        Pictures([tmp_path / "absent"])
+        FileIndex([tmp_path / "absent"])
 
 
 def test_names_of_objects_and_images() -> None:

@@ -1,4 +1,4 @@
-"""Classifier two-sample test (Lopez-Paz and Oquab, 2017): how well a small network tells generated crops from real ones."""
+"""Classifier two-sample test (Lopez-Paz and Oquab, 2017): how well a small network distinguishes generated from real crops."""
 
 from __future__ import annotations
 

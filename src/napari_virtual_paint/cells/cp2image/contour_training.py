@@ -15,7 +15,7 @@ from napari_virtual_paint.cells.cp2image.config import CellTrainConfig
 from napari_virtual_paint.cells.cp2image.counterfactuals import Counterfactuals
 from napari_virtual_paint.cells.cp2image.handles import fit_handles
 from napari_virtual_paint.cells.cp2image.model import build
-from napari_virtual_paint.cells.cp2image.module import Tensors, hidden_in_part, move_average, share_of_rate
+from napari_virtual_paint.cells.cp2image.module import Tensors, TrainingRun, hidden_in_part, move_average, share_of_rate
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.contour_painter import ContourCritic, ContourPainter
 from napari_virtual_paint.networks.outlines import Outlines
@@ -28,7 +28,7 @@ FIELDS = ("pixel", "hidden", "reading", "outline", "spectrum", "adversarial", "c
 
 
 @dataclass(eq=False)
-class ContourTraining:
+class ContourTraining(TrainingRun[ContourPainter]):
     """Training state: network, critic and step."""
 
     config: CellTrainConfig
@@ -74,34 +74,6 @@ class ContourTraining:
         fit_handles(network, names, config.data.channels, data.features, data.crops, data.outlines)
         turn = bool(network.config.turn)
         return cls(config, network, critic, Counterfactuals.of(data.features, turn, config.features.clip))
-
-    @property
-    def final_generator(self) -> ContourPainter:
-        """The network that is scored and saved: the running average if there is one."""
-        return self.generator if self.average is None else self.average
-
-    def state(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs."""
-        return {
-            "fingerprint": self.config.fingerprint(),
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "drawing": self.generator_optimizer.state_dict(),
-            "judging": self.discriminator_optimizer.state_dict(),
-            "step": self.step,
-            "curve": self.curve,
-        }
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Restore a saved state."""
-        self.generator.load_state_dict(state["generator"])
-        self.critic.load_state_dict(state["critic"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.generator_optimizer.load_state_dict(state["drawing"])
-        self.discriminator_optimizer.load_state_dict(state["judging"])
-        self.step, self.curve = int(state["step"]), list(state["curve"])
 
     def update(self, data: Tensors) -> None:
         """Update network and critic on one batch; randomness depends on the seed and the step alone."""

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
-from napari_virtual_paint.cells.cp2image.feature_response import Response, SweptCells, responses, swept_features
+from napari_virtual_paint.cells.cp2image.feature_response import Response, SweepBase, responses, swept_features
 from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
 from napari_virtual_paint.cells.cp2image.realism import Realism, judge
-from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
+from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_masks
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.cells.transform import Floats
@@ -235,10 +235,10 @@ def compare(
     if untaken:
         notes.append(f"{len(untaken)} of the scored features are not among those that {model.id} takes ({', '.join(untaken[:3])}).")
     crops = requested.crops
+    how: dict[str, Any] = {"scale": requested.scale, "pixel_size": requested.pixel_size, "thresholds": requested.thresholds}
     if model.alone:
         notes.append(f"{model.id} generates cells without neighbors, so these are removed from the real crops too.")
-        how: dict[str, Any] = {"scale": requested.scale, "pixel_size": requested.pixel_size, "thresholds": requested.thresholds}
-        own = own_pixels(crops, model.channels, nuclei, **how) if requested.masks is None else requested.masks
+        own = own_masks(crops, model.channels, nuclei, **how)[1] if requested.masks is None else requested.masks
         crops = cell_alone(crops.astype(np.float32), own, model.low)
     compared = replace(requested, crops=crops, notes=tuple(notes))
     shares = {"features": SHARES["features"]}
@@ -259,10 +259,7 @@ def compare(
         # What is outside the cell is removed from the generated crops, too: it is no part of either. A network that draws each cell
         # alone by construction has done so, and its edges would fade twice.
         if model.alone and not model.config.get("alone"):
-            own = own_pixels(
-                drawn, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
-            )
-            pictures = cell_alone(drawn, own, model.low)
+            pictures = cell_alone(drawn, own_masks(drawn, model.channels, nuclei, **how)[1], model.low)
         for looked in judge(found.real, pictures, model.channels, chosen, realism, seed):
             if isinstance(looked, Realism):
                 found = replace(found, realism=looked)
@@ -270,8 +267,8 @@ def compare(
                 yield Progress(done + shares["realism"] * looked.fraction, total)
         done += shares["realism"]
     if "gain" in measures:
-        how = {"scale": requested.scale, "pixel_size": requested.pixel_size}
-        for swept in _swept(model, SweptCells(values, how, requested.thresholds, nuclei), seed, workers):
+        measuring = {"scale": requested.scale, "pixel_size": requested.pixel_size}
+        for swept in _swept(model, SweepBase(values, measuring, requested.thresholds, nuclei), seed, workers):
             if isinstance(swept, Progress):
                 yield Progress(done + shares["gain"] * swept.fraction, total)
             else:
@@ -280,9 +277,9 @@ def compare(
 
 
 def _swept(
-    model: CellModel, cells: SweptCells, seed: int, workers: int
+    model: CellModel, cells: SweepBase, seed: int, workers: int
 ) -> Iterator[Progress | tuple[dict[str, tuple[Response, ...]], tuple[str, ...]]]:
-    """Sweep the features whose gain is told, with the others following and each alone; return the responses, and notes on what lacks."""
+    """Sweep the features whose gain is reported, with the others following and each alone; return responses and notes on missing ones."""
     features, lacking = swept_features(model, cells.nuclei)
     notes = [f"{model.id} takes no {words}, so it has no gain." for words in lacking]
     sweeps: dict[str, tuple[Response, ...]] = {}

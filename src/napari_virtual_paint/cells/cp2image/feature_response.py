@@ -81,7 +81,7 @@ class Response:
 
 
 @dataclass(frozen=True, eq=False)
-class SweptCells:
+class SweepBase:
     """Real cells from which sweeps start."""
 
     values: npt.NDArray[np.float32]  # (n, p), in the model's features; NaN where missing
@@ -89,24 +89,24 @@ class SweptCells:
     thresholds: Sequence[Thresholds] | None = None  # of each cell
     nuclei: str | None = None  # the nuclear channel
 
-    def chosen(self, count: int, seed: int) -> SweptCells:
+    def chosen(self, count: int, seed: int) -> SweepBase:
         """Return a random sample of so many of them."""
         rows = np.sort(np.random.default_rng(seed).permutation(len(self.values))[:count])
         limits = None if self.thresholds is None else [self.thresholds[row] for row in rows]
         return replace(self, values=self.values[rows], thresholds=limits)
 
 
-def sampled_cells(model: CellModel) -> SweptCells:
+def sampled_cells(model: CellModel) -> SweepBase:
     """Return the real cells of a model's package."""
     import pandas as pd
 
     sample = model.population
     scale, _, thresholds = how_measured(pd.DataFrame(sample.metadata, index=range(len(sample.values))))
-    return SweptCells(sample.values, {"pixel_size": model.pixel_size, "scale": scale}, thresholds)
+    return SweepBase(sample.values, {"pixel_size": model.pixel_size, "scale": scale}, thresholds)
 
 
 def swept_features(model: CellModel, nuclei: str | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the features whose gain tells whether a model obeys, and what it lacks.
+    """Return the features whose gain is reported, and which of them the model lacks.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def responses(
     model: CellModel,
     features: Sequence[str],
     *,
-    base: SweptCells | None = None,
+    base: SweepBase | None = None,
     cells: int = CELLS,
     percentiles: Sequence[float] = PERCENTILES,
     follow: bool = True,
@@ -207,7 +207,7 @@ def responses(
 
 
 def _measured(
-    model: CellModel, cells: SweptCells, vectors: npt.NDArray[np.float32], name: str, seed: int, workers: int
+    model: CellModel, cells: SweepBase, vectors: npt.NDArray[np.float32], name: str, seed: int, workers: int
 ) -> Iterator[Progress | npt.NDArray[np.float64]]:
     """Generate cells from vectors (n, k, p) and return the measured feature, (n, k); NaN for a feature that isn't measured on crops."""
     count, steps = vectors.shape[:2]

@@ -145,7 +145,7 @@ def halved_frechet(
 
     The distance of two finite samples is biased upwards, the more the fewer they are, and crops of the same cells are no independent
     samples. The cells are therefore divided into two halves at random; the real crops of one are compared with the generated and with the
-    real ones of the other. Both have the same bias: crops that can't be told from real ones have the distance of the floor. The mean over
+    real ones of the other. Both have the same bias: crops like real ones have the distance of the floor. The mean over
     `HALVINGS` halvings, each taken both ways round, is returned.
 
     Parameters

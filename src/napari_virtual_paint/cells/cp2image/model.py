@@ -55,7 +55,7 @@ class CellModel:
     files: PackageFiles
     parts: Mapping[str, Any]  # the package's entries: file names and digests
     alone: bool = False  # whether it generates each cell without neighbors; the crops of its sample show none either
-    nuclei: str | None = None  # the nuclear channel; None where its name tells (DNA, DAPI, Hoechst)
+    nuclei: str | None = None  # the nuclear channel; None where its name says so (DNA, DAPI, Hoechst)
     names: CanonicalNames = field(default_factory=CanonicalNames)  # what the table that it was trained on called otherwise
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 

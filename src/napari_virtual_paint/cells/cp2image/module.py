@@ -7,10 +7,11 @@ import csv
 import io
 import math
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -55,30 +56,57 @@ class Tensors:
         return self.augmented[symmetry][rows], torch.rot90(crops, symmetry % 4, (2, 3)).contiguous()
 
 
-class TrainingRun(Protocol):
-    """Training state of any generator, as `fit` drives it."""
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class TrainingRun(ABC, Generic[Network]):
+    """Training state of any generator and its critic, as `fit` drives it."""
 
     config: CellTrainConfig
+    generator: Network
+    critic: nn.Module
+    average: Network | None
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
     step: int
     curve: list[dict[str, float]]
     sums: dict[str, float]
 
-    @property
-    def final_generator(self) -> nn.Module:
-        """The generator that is scored and saved."""
-
+    @abstractmethod
     def update(self, data: Tensors) -> None:
         """Update on one batch; randomness depends on the seed and the step alone."""
 
+    @property
+    def final_generator(self) -> Network:
+        """The generator that is scored and saved: the running average if there is one."""
+        return self.generator if self.average is None else self.average
+
     def state(self) -> dict[str, Any]:
         """Return the state that a resumed run needs."""
+        return {
+            "fingerprint": self.config.fingerprint(),
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "drawing": self.generator_optimizer.state_dict(),
+            "judging": self.discriminator_optimizer.state_dict(),
+            "step": self.step,
+            "curve": self.curve,
+        }
 
     def resume(self, state: dict[str, Any]) -> None:
         """Restore a saved state."""
+        self.generator.load_state_dict(state["generator"])
+        self.critic.load_state_dict(state["critic"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.generator_optimizer.load_state_dict(state["drawing"])
+        self.discriminator_optimizer.load_state_dict(state["judging"])
+        self.step, self.curve = int(state["step"]), list(state["curve"])
 
 
 @dataclass(eq=False)
-class GanTraining:
+class GanTraining(TrainingRun[nn.Module]):
     """Training state of a generator without noise: generator, discriminator and step."""
 
     config: CellTrainConfig
@@ -126,36 +154,8 @@ class GanTraining:
         """Update generator and discriminator on one batch each; see `one_step`."""
         one_step(self, data)
 
-    @property
-    def final_generator(self) -> nn.Module:
-        """The generator that is scored and saved: the running average if there is one."""
-        return self.generator if self.average is None else self.average
 
-    def state(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs."""
-        return {
-            "fingerprint": self.config.fingerprint(),
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "drawing": self.generator_optimizer.state_dict(),
-            "judging": self.discriminator_optimizer.state_dict(),
-            "step": self.step,
-            "curve": self.curve,
-        }
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Restore a saved state."""
-        self.generator.load_state_dict(state["generator"])
-        self.critic.load_state_dict(state["critic"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.generator_optimizer.load_state_dict(state["drawing"])
-        self.discriminator_optimizer.load_state_dict(state["judging"])
-        self.step, self.curve = int(state["step"]), list(state["curve"])
-
-
-def fit(run: TrainingRun, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
+def fit(run: TrainingRun[Any], data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
     """Train to the last step, from the last checkpoint in the folder if there is one.
 
     Parameters
@@ -301,7 +301,7 @@ def move_average(average: nn.Module, network: nn.Module, keep: float) -> None:
                 running.copy_(current)
 
 
-def _line(run: TrainingRun, held_out: Tensors) -> str:
+def _line(run: TrainingRun[Any], held_out: Tensors) -> str:
     """Append a record to the curve and return it in words."""
     before = run.curve[-1]["step"] if run.curve else 0
     steps = max(1, run.step - before)
@@ -325,7 +325,7 @@ def pixel_loss(network: nn.Module, data: Tensors) -> float:
     return float(torch.cat(each).mean())
 
 
-def _load_checkpoint(run: TrainingRun, folder: Path) -> None:
+def _load_checkpoint(run: TrainingRun[Any], folder: Path) -> None:
     """Resume from the last checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.is_file():
@@ -341,7 +341,7 @@ def _load_checkpoint(run: TrainingRun, folder: Path) -> None:
         raise InputError(f"{folder}: this run was started with other settings; set another run folder, or delete this one to begin again.")
 
 
-def _save(run: TrainingRun, folder: Path) -> None:
+def _save(run: TrainingRun[Any], folder: Path) -> None:
     """Write checkpoint and curve atomically, so that a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

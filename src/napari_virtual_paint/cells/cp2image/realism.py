@@ -23,7 +23,7 @@ class Realism:
 
     frechet: HalvedDistance | None = None
     auc: float | None = None
-    """Of a classifier that tells generated from real crops of the same cells; see `classifier_test.classifier_auc`."""
+    """Of a classifier of generated against real crops of the same cells; see `classifier_test.classifier_auc`."""
     auc_control: float | None = None
     """The same between two halves of the real crops: what the recipe gives where there is nothing to tell."""
     spectrum: SpectrumRatio | None = None

@@ -149,7 +149,7 @@ def realism_words(found: Realism) -> list[str]:
         )
     if found.auc is not None and found.auc_control is not None:
         words.append(
-            f"A classifier tells generated from real crops of cells that it never saw with an AUC of {found.auc:.2f}, and two halves of "
+            f"A classifier distinguishes generated from real crops of unseen cells with an AUC of {found.auc:.2f}, and two halves of "
             f"the real crops with {found.auc_control:.2f} (chance: 0.5)."
         )
     if found.spectrum is not None:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.measurement.crops import crop
-from napari_virtual_paint.cells.measurement.placement import AGREEING, CORRELATED, Placement, Spots, agreement, place
+from napari_virtual_paint.cells.measurement.placement import AGREEING, CORRELATED, CropPlacement, Spots, agreement, place
 from napari_virtual_paint.cells.measurement.seeded import segment_at
 from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames, canonical_compartments, gray_levels
-from napari_virtual_paint.cells.tables.channel_files import ChannelFiles, ImageSet, NamedFile, Pictures
+from napari_virtual_paint.cells.tables.channel_files import ChannelFiles, FileIndex, ImageSet, NamedFile
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress
@@ -59,12 +59,12 @@ class _Run:
 
     table: CellTable
     files: ChannelFiles
-    pictures: Pictures
+    pictures: FileIndex
     channels: tuple[str, ...]
     compartments: Mapping[str, str]
     axes: str | None
     sources: dict[str, str] = field(default_factory=dict)  # wanted channel -> picture, ``OrigBlue`` or ``OrigColor.blue``
-    placements: dict[str, Placement] = field(default_factory=dict)  # measured image -> where it lies
+    placements: dict[str, CropPlacement] = field(default_factory=dict)  # measured image -> where it lies
     notes: Counter[str] = field(default_factory=Counter)
     absent: dict[str, None] = field(default_factory=dict)
 
@@ -207,7 +207,7 @@ def cut_run(
     """
     files = ChannelFiles(table)
     compartments = canonical_compartments(table.features, table.metadata)
-    run = _Run(table, files, Pictures(images), tuple(channels), compartments, axes)
+    run = _Run(table, files, FileIndex(images), tuple(channels), compartments, axes)
     if nuclei is not None and nuclei not in channels:
         raise InputError(f"There is no channel {nuclei!r} for the nuclei; there are {', '.join(channels)}.")
     columns = place_columns(table, run.nuclei)
@@ -354,7 +354,7 @@ def _find_sources(run: _Run, sets: Sequence[tuple[ImageSet, npt.NDArray[np.int64
     run.absent.clear()
     for name in derived:
         if name not in run.placements and (like := _namesake(name, run.channels)) is not None:
-            run.placements[name] = Placement(run.sources[like], *_common_shift(run), None, float("nan"))
+            run.placements[name] = CropPlacement(run.sources[like], *_common_shift(run), None, float("nan"))
             run.notes[f"{name} is taken for {like} by its name: no measured intensity shows which picture it was made from."] += 1
 
 
@@ -367,7 +367,7 @@ def _readable(run: _Run, sets: Sequence[tuple[ImageSet, npt.NDArray[np.int64]]],
     raise InputError(_nothing_there(run))
 
 
-def _placed(run: _Run, name: str, rows: npt.NDArray[np.int64], planes: Mapping[str, Plane]) -> Placement | None:
+def _placed(run: _Run, name: str, rows: npt.NDArray[np.int64], planes: Mapping[str, Plane]) -> CropPlacement | None:
     """Return where a measured image lies in the pictures of one image."""
     shifts = [(0, 0), *((found.y, found.x) for found in run.placements.values())]
     own = {name: planes[name]} if name in planes else None
@@ -485,7 +485,7 @@ def _said(run: _Run) -> list[str]:
     return notes
 
 
-def _how(found: Placement) -> str:
+def _how(found: CropPlacement) -> str:
     if not np.isfinite(found.agreement):
         return ""
     if found.scale is None:

@@ -13,22 +13,6 @@ from napari_virtual_paint.cells.measurement.segment import Thresholds, segment
 from napari_virtual_paint.cells.transform import Floats
 
 
-def own_pixels(
-    crops: npt.NDArray[Any],
-    channels: Sequence[str],
-    nuclei: str | None = None,
-    *,
-    scale: Sequence[float] | float = 1.0,
-    pixel_size: float | None = None,
-    thresholds: Sequence[Thresholds] | None = None,
-) -> npt.NDArray[np.bool_]:
-    """Return which pixels (n, d, d) of crops (n, C, d, d) belong to the central cell, segmented as on a generated crop.
-
-    The parameters are those of `measure.measure_crops`.
-    """
-    return own_masks(crops, channels, nuclei, scale=scale, pixel_size=pixel_size, thresholds=thresholds)[1]
-
-
 def own_masks(
     crops: npt.NDArray[Any],
     channels: Sequence[str],
@@ -38,7 +22,10 @@ def own_masks(
     pixel_size: float | None = None,
     thresholds: Sequence[Thresholds] | None = None,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which pixels (n, d, d) belong to the central cell's nucleus, and to the whole cell; parameters as in `own_pixels`."""
+    """Return which pixels (n, d, d) of crops (n, C, d, d) belong to the central cell's nucleus, and to the whole cell.
+
+    Crops are segmented as generated ones are; the parameters are those of `measure.measure_crops`.
+    """
     inner, outer = (np.zeros((len(crops), *crops.shape[2:]), bool) for _ in range(2))
     for row, crop in enumerate(crops):
         limits = thresholds[row] if thresholds is not None else None

@@ -39,7 +39,7 @@ class Spots:
 
 
 @dataclass(frozen=True)
-class Placement:
+class CropPlacement:
     """Where a measured image lies in a picture."""
 
     source: str  # name of the picture
@@ -49,7 +49,7 @@ class Placement:
     agreement: float  # share of the objects that agree, or the correlation of their means where `scale` is None
 
 
-def place(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: Iterable[tuple[int, int]] = ((0, 0),)) -> Placement | None:
+def place(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: Iterable[tuple[int, int]] = ((0, 0),)) -> CropPlacement | None:
     """Return where the image that was measured lies; None where no picture agrees.
 
     Parameters
@@ -65,8 +65,8 @@ def place(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: Iterabl
     return best if best is not None else _by_means(spots, pictures, tuple(known))
 
 
-def agreement(spots: Spots, picture: npt.NDArray[Any], found: Placement) -> float:
-    """Return how well another image agrees with a placement: see `Placement.agreement`; NaN where too few objects can tell."""
+def agreement(spots: Spots, picture: npt.NDArray[Any], found: CropPlacement) -> float:
+    """Return how well another image agrees with a placement: see `CropPlacement.agreement`; NaN where too few objects can tell."""
     if found.scale is not None:
         y, x, value = _brightest(spots)
         return float("nan") if len(y) < LEAST else _share(picture, y, x, value * found.scale, found.y, found.x)
@@ -100,7 +100,7 @@ def _share(picture: npt.NDArray[Any], y: npt.NDArray[np.int64], x: npt.NDArray[n
     return float(_near(picture[y[inside] + down, x[inside] + right], value[inside]).sum() / len(y))
 
 
-def _by_pixels(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tuple[tuple[int, int], ...]) -> Placement | None:
+def _by_pixels(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tuple[tuple[int, int], ...]) -> CropPlacement | None:
     """Return the shift at which the brightest pixels have their values."""
     y, x, value = _brightest(spots)
     if len(y) < LEAST:
@@ -110,7 +110,7 @@ def _by_pixels(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tu
             for scale in _scales(picture):
                 share = _share(picture, y, x, value * scale, down, right)
                 if share >= AGREEING:
-                    return Placement(name, down, right, scale, share)
+                    return CropPlacement(name, down, right, scale, share)
     best = None
     for name, picture in pictures.items() if len(y) >= LEAST_SEARCHED else ():
         rows, columns = picture.shape[0] - int(y.max()), picture.shape[1] - int(x.max())
@@ -123,7 +123,7 @@ def _by_pixels(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tu
             at = divmod(int(hits.argmax()), columns)
             share = float(hits[at]) / len(y)
             if share >= AGREEING and (best is None or share > best.agreement):
-                best = Placement(name, at[0], at[1], scale, share)
+                best = CropPlacement(name, at[0], at[1], scale, share)
     return best
 
 
@@ -134,14 +134,14 @@ def _scales(picture: npt.NDArray[Any]) -> tuple[float, ...]:
     return FULL_SCALES[1:] + FULL_SCALES[:1] if picture.dtype.kind in "ui" else (1.0, *FULL_SCALES[:2])
 
 
-def _by_means(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tuple[tuple[int, int], ...]) -> Placement | None:
+def _by_means(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tuple[tuple[int, int], ...]) -> CropPlacement | None:
     """Return the shift at which the objects' mean intensities follow those of the picture, as of images corrected for illumination."""
     y, x, mean = _means(spots)
     if len(y) < 2 * LEAST or np.ptp(mean) <= 0:
         return None
     smooth = {name: _smooth(picture, spots.radius) for name, picture in pictures.items()}
     tried = [
-        Placement(name, down, right, None, _correlation(plane, y, x, mean, down, right))
+        CropPlacement(name, down, right, None, _correlation(plane, y, x, mean, down, right))
         for name, plane in smooth.items()
         for down, right in known
     ]
@@ -153,7 +153,7 @@ def _by_means(spots: Spots, pictures: Mapping[str, npt.NDArray[Any]], known: tup
     return max(searched, key=lambda found: found.agreement, default=None)
 
 
-def _searched(name: str, plane: Floats, y: npt.NDArray[np.int64], x: npt.NDArray[np.int64], mean: Floats) -> Placement | None:
+def _searched(name: str, plane: Floats, y: npt.NDArray[np.int64], x: npt.NDArray[np.int64], mean: Floats) -> CropPlacement | None:
     rows, columns = plane.shape[0] - int(y.max()), plane.shape[1] - int(x.max())
     if rows < 1 or columns < 1 or len(y) < 2 * LEAST_SEARCHED:
         return None
@@ -169,7 +169,7 @@ def _searched(name: str, plane: Floats, y: npt.NDArray[np.int64], x: npt.NDArray
     correlation = both / count / spread
     at = divmod(int(correlation.argmax()), columns)
     found = float(correlation[at])
-    return Placement(name, at[0], at[1], None, found) if found >= 0.95 else None
+    return CropPlacement(name, at[0], at[1], None, found) if found >= 0.95 else None
 
 
 def _smooth(picture: npt.NDArray[Any], radius: float) -> Floats:

@@ -110,7 +110,7 @@ class ChannelFiles:
         return NamedFile.of(*(value(kind) for kind in ("FileName", "PathName", "URL", "Frame", "Series")))
 
 
-class Pictures:
+class FileIndex:
     """The files below some folders, by name.
 
     Parameters
