@@ -104,3 +104,15 @@ def stubborn(target: Path) -> Generator[Share, None, None]:
         partial.write_text("half")
         yield 0.5, ""
         time.sleep(600)
+
+
+def late(target: Path) -> Generator[Share, None, None]:
+    """Write half a file once more after the clean-up, as a thread of zarr may, whose process then ends by itself."""
+    partial = target
+    try:
+        with replacing(target, overwrite=False) as partial:
+            partial.write_text("half")
+            yield 0.5, ""
+            time.sleep(600)
+    finally:
+        partial.write_text("half")

@@ -17,8 +17,8 @@ import pytest
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.runtime.processes import cores, is_running, openmp_threads, spawn_single_threaded
-from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, TaskEvent, WorkerDied, WorkerPool
-from worker_tasks import act, collect, fail, fork, never_ready, process_id, refuse, square, stubborn
+from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, Function, TaskEvent, WorkerDied, WorkerPool
+from worker_tasks import act, collect, fail, fork, late, never_ready, process_id, refuse, square, stubborn
 
 PATIENCE = 60.0
 POSIX = pytest.mark.skipif(os.name == "nt", reason="processes are forked and killed as on POSIX")
@@ -273,10 +273,11 @@ def test_a_number_that_was_given_again_is_another_process() -> None:
 
 
 @POSIX
-def test_a_worker_that_must_be_killed_leaves_nothing_half_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [stubborn, late])
+def test_a_worker_that_ends_within_a_task_leaves_nothing_half_written(task: Function, tmp_path: Path) -> None:
     (tmp_path / "A").mkdir()
     pool = WorkerPool(1, start=fork, output=tmp_path)
-    steps = pool.run(ForEach(stubborn), [tmp_path / "A" / "out.txt"])
+    steps = pool.run(ForEach(task), [tmp_path / "A" / "out.txt"])
     until(lambda: next(steps) and list((tmp_path / "A").glob(".*.partial")))
     pool.close()
     assert not list((tmp_path / "A").iterdir())

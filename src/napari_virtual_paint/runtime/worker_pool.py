@@ -152,7 +152,7 @@ class WorkerPool:
     name
         Name of the processes.
     output
-        Folder that the workers write into: what one that had to be killed had half written is removed from it.
+        Folder that the workers write into: what one that ended within a task had half written is removed from it.
     """
 
     def __init__(
@@ -371,9 +371,9 @@ class WorkerPool:
         if self._inline is not None:
             self._inline.close()  # type: ignore[attr-defined]  # a generator
             self._inline = None
-        killed = _end(self._workers, finish=finish)
-        if killed and self._output is not None:
-            remove_left_by(self._output, killed)
+        interrupted = _end(self._workers, finish=finish)
+        if interrupted and self._output is not None:
+            remove_left_by(self._output, interrupted)
 
 
 def _death(times: int, exit_code: int) -> Failure:
@@ -383,9 +383,12 @@ def _death(times: int, exit_code: int) -> Failure:
 
 
 def _end(workers: list[_Worker], *, finish: bool = False) -> set[int]:
-    """End worker processes and their children: by a message, by SIGTERM where they are busy, at last by a kill; return those killed."""
+    """End worker processes and their children: by a message, by SIGTERM where they are busy, at last by a kill.
+
+    Returns the processes that ended within a task or were killed: a thread of zarr may have written after their own clean-up.
+    """
     children: list[psutil.Process] = []
-    killed: set[int] = set()
+    interrupted = {worker.process.pid for worker in workers if worker.tasks and not finish}
     for worker in workers:
         with contextlib.suppress(psutil.Error):
             children += psutil.Process(worker.process.pid).children(recursive=True)
@@ -399,14 +402,14 @@ def _end(workers: list[_Worker], *, finish: bool = False) -> set[int]:
     for worker in workers:
         worker.process.join(None if finish else max(until - time.monotonic(), 0.0))
         if worker.process.is_alive():
-            killed.add(worker.process.pid)
+            interrupted.add(worker.process.pid)
         worker.process.kill()
         worker.process.join()
     for child in children:
         with contextlib.suppress(psutil.Error):
             child.kill()
     workers.clear()
-    return killed
+    return interrupted
 
 
 class _Round:
