@@ -28,6 +28,10 @@ from napari_virtual_paint.channel_colors import (
         ("SYTO 14", "yellow"),
         ("Brightfield -4um", "gray"),
         ("DNA (predicted, mito-phase)", "blue"),
+        ("405", "blue"),
+        ("Alexa 488", "green"),
+        ("561 nm", "red"),
+        ("Cy5", "magenta"),
     ],
 )
 def test_a_name_has_its_colour(name: str, colormap: str) -> None:

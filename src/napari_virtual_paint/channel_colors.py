@@ -48,11 +48,13 @@ STAIN_COLORS: dict[str, ChannelColor] = {"DNA": BLUE, "ER": GREEN, "RNA": YELLOW
 """Stain of `stain_names.STAINS` -> its color."""
 WORDS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
     *((stain_names.STAINS[stain], color) for stain, color in STAIN_COLORS.items()),
-    (("map", "map2", "tuj1", "tubulin", "fitc", "gfp"), GREEN),
-    (("nfh", "rfp", "mcherry", "tritc"), RED),
+    (("bfp", "405"), BLUE),
+    (("map", "map2", "tuj1", "tubulin", "fitc", "gfp", "cy2", "488"), GREEN),
+    (("nfh", "rfp", "mcherry", "tritc", "cy3", "texas", "555", "561", "568", "594"), RED),
+    (("cy5", "633", "640", "647"), MAGENTA),
     (("membrane", "caax", "cellmask"), CYAN),
 )
-"""Words in a channel's name -> color: those of the stains, then other markers and dyes. The first row that fits wins."""
+"""Words in a channel's name -> color: those of the stains, then other markers, dyes and laser lines in nm. The first row that fits wins."""
 SPARE = (CYAN, PURPLE, RED, GRAY, YELLOW, GREEN)  # colours of channels whose name says nothing, in turn
 TRANSMITTED = ("brightfield", "bright field", "bf", "phase", "dic", "darkfield", "transmitted", "trans", "luminance", "tl")
 """Names of images that are no stain: gray, and not added to others."""

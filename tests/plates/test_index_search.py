@@ -17,7 +17,10 @@ import vendor_plates as written
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates.layouts import SeveralPlatesError
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.opening import is_plate, open_plate
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.stack import Stack
 
 WRITERS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "opera-phenix": (written.phenix, "Images/Index.xml"),
@@ -37,6 +40,27 @@ def check(path: Path, **options: str) -> None:
         stack = plate.read(field)
         np.testing.assert_array_equal(np.asarray(stack.data), written.truth(field.well, int(field.name)))
         assert stack.pixel_size[1:] == (pytest.approx(written.PIXEL), pytest.approx(written.PIXEL))
+
+
+def test_a_painted_plate_beside_its_source_is_no_question(tmp_path: Path) -> None:
+    outer, fields, names = tmp_path / "screen", [Field("A01", "0")], ("plate_model.zarr", "plate_other.zarr")
+    written.phenix(outer / "a" / "plate")
+    for name in names:
+        writer.create(outer / "a" / name, name, (1, 1), fields)
+        writer.write_field(outer / "a" / name, fields[0], Stack(np.zeros((1, 1, 1, 8, 8), np.uint8), ("DNA",)))
+        writer.list_fields(outer / "a" / name, fields)
+        (outer / "a" / f"{name}.job").mkdir()
+    check(outer)
+    assert open_plate(outer, plate=names[0]).source == str(outer / "a" / names[0]), "by its name it opens"
+    written.phenix(outer / "a" / "plate 2")
+    with pytest.raises(SeveralPlatesError) as several:
+        open_plate(outer)
+    assert several.value.names == ("a/plate", "a/plate 2")
+    shutil.rmtree(outer / "a" / "plate")
+    shutil.rmtree(outer / "a" / "plate 2")
+    with pytest.raises(SeveralPlatesError) as several:
+        open_plate(outer)
+    assert several.value.names == tuple(f"a/{name}" for name in names), "where there are no others"
 
 
 @pytest.mark.parametrize("layout", WRITERS)

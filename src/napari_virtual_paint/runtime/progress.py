@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from napari_virtual_paint.runtime.text import duration
+from napari_virtual_paint.runtime.text import duration, rough_duration
 
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
 """Environment variable; if it is ``json``, the commands print progress to stderr as one JSON object per line (done, total, message and,
 where the command estimates it, seconds_left)."""
+
+
+SETTLED = 10.0
+"""Seconds after which a pace is believed however little is done: its first seconds would promise days."""
+ENOUGH = 0.05
+"""Share of the work after which a pace is believed however short it took."""
+LONG = 600.0
+"""Seconds from which a time left is rounded to minutes."""
 
 
 class EtaEstimator:
@@ -22,14 +30,14 @@ class EtaEstimator:
         if self._first is None or done < self._first[1]:
             self._first = (now, done)
         began, before = self._first
-        if done <= before or total <= 0:
+        if done <= before or total <= 0 or (now - began < SETTLED and done - before < ENOUGH * total):
             return None
         return max(0.0, (total - done) * (now - began) / (done - before))
 
 
 def time_left(seconds: float | None) -> str:
     """Return the time left in words, as ``2 min 5 s left``; empty where it is not known."""
-    return "" if seconds is None else f"{duration(seconds)} left"
+    return "" if seconds is None else f"{duration(seconds) if seconds < LONG else rough_duration(seconds)} left"
 
 
 @dataclass(frozen=True)

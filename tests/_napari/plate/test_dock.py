@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent, QMouseEvent
+from qtpy.QtGui import QDropEvent, QMouseEvent, QPalette
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
@@ -443,7 +443,9 @@ def test_of_several_plates_one_is_chosen_by_a_link(dock, qtbot):
     text = dock.view.title.text()
     assert "screen</b> holds 2 plates" in text
     assert not messages(), "a question is no error"
-    assert '<a href="1">&lt;second&gt;</a>' in text
+    ink = dock.view.title.palette().color(QPalette.ColorRole.WindowText).name()
+    assert f'<a href="1" style="color: {ink}">&lt;second&gt;</a>' in text, "legible in each theme"
+    assert text.endswith("Until then one stays open.")
     assert dock.plate.source == "/plates/one.zarr"
     dock.view.title.linkActivated.emit("1")
     settle(qtbot, dock)
@@ -538,22 +540,25 @@ def test_a_painting_that_is_stopped_at_once_names_the_button_that_begins_it(dock
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     dock.view.form.cancel.click()
     qtbot.waitUntil(lambda: not dock.queue.busy and painter.closed == 1, timeout=PATIENCE)
-    assert dock.view.form.status.text().endswith("stopped; press Paint to paint the rest")
+    assert dock.view.form.status.text() == "Stopped; press Paint to paint the rest"
     qtbot.waitUntil(lambda: dock.view.form.start.text() == "Paint", timeout=PATIENCE)
+    dock.open_plate("/plates/two.zarr")
+    settle(qtbot, dock)
+    assert dock.view.form.status.text() == "", "it was of the plate before"
 
 
 def test_pause_holds_and_goes_on(dock, qtbot, painter):
     dock.view.form.start.click()
     qtbot.waitUntil(lambda: dock.session.painted.states.get("A01/0") == "painting", timeout=PATIENCE)
     painter.turns.release(1)
-    qtbot.waitUntil(lambda: "painting, 1 of 46 fields" in dock.view.form.status.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "Painting, 1 of 46 fields" in dock.view.form.status.text(), timeout=PATIENCE)
     dock.view.form.pause.click()
     assert dock.view.form.pause.text() == "Go on"
     painter.turns.release(4)
     qtbot.wait(300)
     assert dock.session.painted.done <= 2
-    assert "paused, " in dock.view.form.status.text()
-    assert "paused, 0 of" not in dock.view.form.status.text()
+    assert "Paused, " in dock.view.form.status.text()
+    assert "Paused, 0 of" not in dock.view.form.status.text()
     dock.view.form.pause.click()
     qtbot.waitUntil(lambda: dock.session.painted.done == 4, timeout=PATIENCE)
     dock.painting.cancel()
@@ -781,6 +786,23 @@ def test_a_plate_gets_a_model_that_fits_until_the_user_chooses_one(three_planes_
     settle(qtbot, dock)
     assert dock.plate.source == "/plates/three.zarr"
     assert dock.value().model == "a-planes", "the user's own, though it does not fit"
+
+
+def test_a_plate_of_which_no_field_can_be_read_is_not_painted(dock, reader, qtbot):
+    form = dock.view.form
+    assert form.start.isEnabled()
+    reader.damaged = {place.key for place in dock.plate.fields}
+    dock.open_plate("/plates/two.zarr")
+    settle(qtbot, dock)
+    assert not any(button.isEnabled() for button in (form.start, form.add, form.copy))
+    fault = str(ReadError("A01/0", "its file is damaged; copy it again"))
+    assert form.note.text() == f"⚠ None of the first 24 fields can be read: {fault}"
+    assert not form.note.isHidden()
+    reader.damaged = set()
+    dock.open_plate("/plates/three.zarr")
+    settle(qtbot, dock)
+    assert form.start.isEnabled()
+    assert form.note.isHidden()
 
 
 def test_channels_with_names_need_no_question(dock):

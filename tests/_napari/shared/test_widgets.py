@@ -7,9 +7,10 @@ from html import escape
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QTextDocument
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.shared.widgets import combo, words
+from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, link, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 
 
@@ -30,6 +31,44 @@ def test_a_text_takes_no_height_while_it_is_empty(qtbot):
     qtbot.waitUntil(lambda: texts[0].height() == texts[1].height(), timeout=30_000)
     texts[0].setText("")
     qtbot.waitUntil(lambda: texts[0].height() == 0, timeout=30_000)
+
+
+def test_a_part_that_opens_below_the_edge_comes_into_view(qtbot):
+    holder, inner, part = QWidget(), QWidget(), fold("More")
+    qtbot.addWidget(holder)
+    column = QVBoxLayout(inner)
+    above, lines = QLabel("\n".join("above")), [QLabel(f"line {number}") for number in range(3)]
+    for widget in (above, part):
+        column.addWidget(widget)
+    for line in lines:
+        part.addWidget(line)
+    scroll = fill_scrolled(holder, inner)
+    holder.resize(300, 140)
+    holder.show()
+    qtbot.waitUntil(lambda: scroll.viewport().height() > 0, timeout=30_000)
+    assert scroll.verticalScrollBar().value() == 0
+    QTest.mouseClick(part.toggleButton(), Qt.MouseButton.LeftButton)
+    edge = lambda: lines[-1].mapTo(scroll.viewport(), lines[-1].rect().bottomLeft()).y()  # noqa: E731
+    qtbot.waitUntil(lambda: scroll.verticalScrollBar().value() > 0 and edge() < scroll.viewport().height(), timeout=30_000)
+
+
+def test_arrows_and_links_have_the_color_of_the_text(qtbot):
+    part, label = fold("More"), QLabel()
+    qtbot.addWidget(part)
+    qtbot.addWidget(label)
+    for color in ("#f0f1f2", "#3b3a39"):
+        for widget in (part, label):
+            widget.setStyleSheet(f"* {{ color: {color} }}")
+            widget.ensurePolished()
+        arrow = part.toggleButton().icon().pixmap(12, 12).toImage()
+        drawn = {
+            arrow.pixelColor(x, y).name()
+            for x in range(arrow.width())
+            for y in range(arrow.height())
+            if arrow.pixelColor(x, y).alpha() > 250
+        }
+        assert drawn == {color}
+        assert link("1", "A & B", label) == f'<a href="1" style="color: {color}">A &amp; B</a>'
 
 
 def test_a_choice_that_is_too_long_for_its_box_ends_with_an_ellipsis(qtbot):

@@ -63,7 +63,10 @@ def test_the_first_field_that_can_be_read_tells(one_plane: Model, tmp_path: Path
     (tmp_path / "plate" / "A01_0.npy").unlink()
     assert find_inputs(plate, one_plane.info).offered == ("Brightfield",)
     (tmp_path / "plate" / "A02_0.npy").unlink()
-    assert find_inputs(plate, one_plane.info) == PlateInputs()
+    found = find_inputs(plate, one_plane.info)
+    assert found.unreadable.startswith("None of the 2 fields can be read: ")
+    assert "A01_0.npy" in found.unreadable, "the fault of the first one"
+    assert found == PlateInputs(unreadable=found.unreadable)
 
 
 def test_a_stain_is_painted_from_only_if_it_is_named(one_plane: Model, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.shared.viewer.layer_list import guard_removals
 from napari_virtual_paint._napari.shared.viewer.stain_view import StainButtons
-from napari_virtual_paint._napari.shared.widgets import fill_height
+from napari_virtual_paint._napari.shared.widgets import fill_height, link
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
 from napari_virtual_paint.runtime.progress import Progress, time_left
@@ -188,11 +188,13 @@ class PlateDock(QWidget):  # type: ignore[misc]
 
     # -- the plate ----------------------------------------------------------------------------------------------------
 
-    def _plate_opened(self, _again: bool) -> None:
+    def _plate_opened(self, again: bool) -> None:
         plate, view = self.plate, self.view
         if plate is not None:
             view.map.set_plate(plate)
             view.form.setWells(len(plate.wells), 0)
+            if not again and not self.queue.busy:
+                view.form.setStatus("")  # that of the plate before
             for button in (view.previous, view.next):
                 button.setEnabled(True)
             self._show_title()
@@ -213,9 +215,12 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def _offer_plates(self, path: str, names: tuple[str, ...]) -> None:
         """List the plates that a path holds, each a link that opens it."""
         self._offered = (path, names)
-        links = "<br>".join(f'<a href="{number}">{escape(name)}</a>' for number, name in enumerate(names[:MOST_OFFERED]))
+        title = self.view.title
+        links = "<br>".join(link(str(number), name, title) for number, name in enumerate(names[:MOST_OFFERED]))
         more = "<br>…" if len(names) > MOST_OFFERED else ""
-        self.view.title.setText(f"<b>{escape(Path(path).name)}</b> holds {len(names)} plates. Choose one:<br>{links}{more}")
+        still = f"<br>Until then {escape(self.plate.name)} stays open." if self.plate is not None else ""
+        title.setText(f"<b>{escape(Path(path).name)}</b> holds {len(names)} plates. Choose one:<br>{links}{more}{still}")
+        title.setToolTip(path)
 
     def _open_offered(self, number: str) -> None:
         path, names = self._offered

@@ -18,12 +18,11 @@ from napari_virtual_paint._napari.plate.mosaic import MosaicView
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.view.colouring import about
+from napari_virtual_paint.plates.view.colouring import about, seldom
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.plate.panel import PlatePanel
 
-HIDDEN_FACTS = ("seed",)
 FACTS = 6  # facts of the open well that are written below the map; its tooltip has all
 
 
@@ -220,7 +219,7 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         where = f"field {fields.index(field) + 1} of {len(fields)}" if len(fields) > 1 else ""
         self.view.place.setText(f"<b>{field.well}</b> {where}")
         facts = about(plate, field.well, self.session.painted.states, self.session.painted.rows)
-        shown = [f"{escape(name)} <b>{escape(text)}</b>" for name, text in facts if name not in HIDDEN_FACTS]
+        shown = [f"{escape(name)} <b>{escape(text)}</b>" for name, text in facts if not seldom(name)]
         self.view.message.setText(" · ".join(shown[:FACTS]))
 
     def _tooltip(self, well: str) -> str:

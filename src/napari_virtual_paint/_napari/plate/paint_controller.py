@@ -33,7 +33,7 @@ class PaintController(QObject):  # type: ignore[misc]
         super().__init__(parent)
         self.session, self.view, self.form, self.queue = session, view, view.form, session.queue
         self.channels = ChannelChoice(session, view.form, self)
-        self.channels.changed.connect(self._enable)
+        self.channels.changed.connect(self._show_painted)
         self.choice = ModelChoice(session, view.form, self)
         self._show_soon = Debounced(PACE, self._show_painted, self)
         form = self.form
@@ -124,15 +124,20 @@ class PaintController(QObject):  # type: ignore[misc]
         current = self.queue.current
         if current is not None:
             set_bar(self.form.bar, round(1000 * current.progress.fraction))
-            self.form.setStatus(current.progress.message or current.line())
+            self.form.setStatus(current.progress.message or self._line(current))
         self._enable()
 
     @timed
     def _ended(self, task: PaintTask) -> None:
-        self.form.setStatus(task.line())
+        self.form.setStatus(self._line(task))
         if task.status == "done":
             show_info(f"{task.line()}.")
         self._show_painted()
+
+    def _line(self, task: PaintTask) -> str:
+        """Return how far a task is: without its plate where that is the open one, whose name and output are shown above."""
+        words, plate = task.words(), self.session.plate
+        return f"{words[:1].upper()}{words[1:]}" if plate is not None and plate.source == task.plate.source else task.line()
 
     def _show_painted(self) -> None:
         """Show how much of the plate is painted, and what a start would do."""
@@ -152,6 +157,8 @@ class PaintController(QObject):  # type: ignore[misc]
                     text = f"{text.removesuffix('.')}; Go on paints the rest."
             elif painted.failures:
                 title = "Go on"
+            if self.channels.inputs.unreadable:
+                text = f"⚠ {self.channels.inputs.unreadable}"
         self.form.note.setText(text)
         self.form.note.setVisible(bool(text))
         self.form.start.setText(title)
@@ -162,6 +169,7 @@ class PaintController(QObject):  # type: ignore[misc]
     def _enable(self) -> None:
         """Enable what can be done now."""
         ready = self.session.opened is not None and self.session.model is not None and not self.channels.busy
+        ready = ready and not self.channels.inputs.unreadable
         current = self.queue.current
         self.form.setBusy(current is not None, current is not None and current.status == "paused")
         self.form.start.setEnabled(ready and current is None)

@@ -168,7 +168,8 @@ class PaintForm(BoundForm[PlateState]):
         top.setSpacing(4)
         top.addLayout(form)
         top.addWidget(self.queue)
-        self.ask.setTextFormat(Qt.TextFormat.PlainText)
+        for label in (self.ask, self.note):
+            label.setTextFormat(Qt.TextFormat.PlainText)
         for widget in (self.failed_head, self.channels, self.ask):
             widget.hide()
 

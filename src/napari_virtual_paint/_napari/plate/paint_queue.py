@@ -48,13 +48,16 @@ class PaintTask:
         return self.state.new_output or self.plate.source
 
     def line(self) -> str:
-        """Return the task in one line."""
-        name = f"{Path(self.plate.source).name} → {Path(self.output).name}"
+        """Return the task in one line, with its plate and output."""
+        return f"{Path(self.plate.source).name} → {Path(self.output).name}: {self.words()}"
+
+    def words(self) -> str:
+        """Return how far it is, or how it ended."""
         if self.status in ("painting", "paused"):
             left = time_left(self.seconds_left) if self.status == "painting" else ""
             parts = [f"{int(self.progress.done)} of {counted(len(self.plate.fields), 'field')}", left]
-            return f"{name}: {self.status}, {', '.join(part for part in parts if part)}"
-        return f"{name}: {self.outcome or self.status}"
+            return f"{self.status}, {', '.join(part for part in parts if part)}"
+        return self.outcome or self.status
 
     def update(self, step: PlateProgress) -> bool:
         """Take up a step of the painting; return whether the state of its field has changed."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
+from html import escape
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QSignalBlocker, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QFont, QKeySequence, QPalette, QResizeEvent, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
@@ -32,6 +33,7 @@ from superqt import QCollapsible
 LINES = 4  # lines that a list shows before it scrolls
 MARGIN = 4  # pixels that a box leaves beside its text
 NARROW = 290  # pixels that a dock is wide, at least
+SHOWN = 50  # milliseconds after which a part that has opened has its place
 BODY = 120  # pixels of a dock's body that stay in view above its footer, at least
 
 
@@ -195,6 +197,12 @@ def words(text: str = "") -> QLabel:
     return label
 
 
+def link(target: str, text: str, label: QLabel) -> str:
+    """Return a link for a label, as HTML in the color of its text: Qt's own blue can't be read on a dark theme."""
+    ink = label.palette().color(QPalette.ColorRole.WindowText).name()
+    return f'<a href="{escape(target)}" style="color: {ink}">{escape(text)}</a>'
+
+
 def footer(*rows: QWidget | QLayout) -> QWidget:
     """Return the rows of a dock that never scroll away: its progress bar, status line and main buttons."""
     made = QWidget()
@@ -294,9 +302,37 @@ def button(text: str, tip: str, shortcut: str = "") -> QPushButton:
     return made
 
 
+class _Fold(QCollapsible):  # type: ignore[misc]
+    """Comes into view, as far as it fits, when it opens: below the edge it would seem not to open at all. Its arrow follows the theme."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, expandedIcon="▼", collapsedIcon="▶")
+        self._opened = QTimer(self, singleShot=True, interval=self._animation.duration() + SHOWN)
+        self._opened.timeout.connect(self._come_into_view)
+        self.toggled.connect(lambda on: self._opened.start() if on else self._opened.stop())
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 - Qt's name
+        """Draw the arrow in the color of another theme."""
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
+            self.setExpandedIcon("▼")
+            self.setCollapsedIcon("▶")
+
+    def _come_into_view(self) -> None:
+        body = self.parentWidget()
+        while body is not None and not isinstance(body, QScrollArea):
+            body = body.parentWidget()
+        if body is None or not self.isVisible():
+            return
+        top = self.mapTo(body.widget(), QPoint(0, 0)).y()
+        bar, bottom = body.verticalScrollBar(), top + self.height()
+        if bottom > bar.value() + body.viewport().height():
+            bar.setValue(min(top, bottom - body.viewport().height()))
+
+
 def fold(title: str) -> QCollapsible:
     """Return a part of a dock that folds away."""
-    folding = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
+    folding = _Fold(title)
     folding.layout().setContentsMargins(0, 0, 0, 0)
     folding.content().layout().setContentsMargins(4, 0, 0, 0)
     return folding

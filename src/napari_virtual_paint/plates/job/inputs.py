@@ -22,6 +22,7 @@ class PlateInputs:
     offered: tuple[str, ...] = ()  # names of the fields' channels
     taken: tuple[int | None, ...] = ()  # the channel given to each input, as its position; None where it is to be chosen
     question: str = ""  # why the user must choose, in a sentence; empty where the names tell which channel is which
+    unreadable: str = ""  # why nothing can be painted, in a sentence, where no field can be read
 
 
 def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | None = None) -> PlateInputs:
@@ -35,10 +36,12 @@ def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | N
     Returns
     -------
     PlateInputs
-        Without anything where no field can be read, or where the colours of pictures become one channel.
+        Without channels where no field can be read, with the reason, or where the colours of pictures become one channel.
     """
-    stack = first_field(plate.reader, plate.fields)
-    if stack is None or stack.rgb:
+    stack, fault = _first_field(plate.reader, plate.fields)
+    if stack is None:
+        return PlateInputs(unreadable=_unreadable(plate, fault))
+    if stack.rgb:
         return PlateInputs()
     wanted, offered = inputs_to_choose(info, stack), tuple(stack.channel_labels)
     try:
@@ -79,12 +82,25 @@ def check_inputs(plate: str, info: ModelInfo, stack: Stack, channels: Sequence[s
 
 def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
     """Return the first field that can be read, its pixels still in their files; None if the first ones are all damaged."""
+    return _first_field(reader, fields)[0]
+
+
+def _first_field(reader: FieldReader, fields: Iterable[Field]) -> tuple[Stack | None, str]:
+    """Return the first field that can be read, or None and the fault of the first one."""
+    fault = ""
     for field, _ in zip(fields, range(TRIED_FIELDS), strict=False):
         try:
-            return reader.read(field)
-        except (ReadError, OSError):
-            continue
-    return None
+            return reader.read(field), ""
+        except (ReadError, OSError) as error:
+            fault = fault or str(error)
+    return None, fault
+
+
+def _unreadable(plate: Plate, fault: str) -> str:
+    tried = min(len(plate.fields), TRIED_FIELDS)
+    which = "The only field" if len(plate.fields) == 1 else f"None of the {'first ' if tried < len(plate.fields) else ''}{tried} fields"
+    fault = fault.removeprefix(f"{plate.source}/").rstrip(".")
+    return f"{which} can{'not' if len(plate.fields) == 1 else ''} be read: {fault}." if fault else "This plate holds no field."
 
 
 def _stained(info: ModelInfo, stained: Sequence[str]) -> str:

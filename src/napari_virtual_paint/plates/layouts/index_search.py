@@ -41,6 +41,7 @@ class FoundIndex:
     path: Path
     layout: str
     name: str  # name of the plate in it; empty if it has none
+    painted: bool = False  # whether a job of ours lies beside it: the output of painting another plate
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def indexes_below(
             if depth == DEPTH and name.casefold() != "images":
                 continue
             if name.casefold().endswith(".zarr"):
-                found += [FoundIndex(inner, "ome-zarr", "")] if is_plate(inner) else []
+                painted = f"{name}.job" in folder.folders
+                found += [FoundIndex(inner, "ome-zarr", "", painted)] if is_plate(inner) else []
             elif not name.casefold().endswith(".job"):
                 listed = list_folder(inner)
                 here = indexes_in(listed, kinds)
@@ -212,15 +214,19 @@ def plates_in(path: Path, kinds: Iterable[IndexKind]) -> tuple[list[FoundIndex],
 def choose(found: Sequence[FoundIndex], request: OpenRequest) -> FoundIndex:
     """Return the one index of several plates that a request names.
 
+    The painted plates among others are opened only by their names.
+
     Raises `SeveralPlatesError` if it names none, or there is none of that name.
     """
-    if len(found) == 1:
-        return found[0]  # `open_plate` checks its name, which may be in it
-    plates = plates_by_name(found, request.path)
-    label = None if request.plate is None else chosen_by(request.plate, plates)
-    if label is None:
-        raise SeveralPlatesError(request.path, tuple(plates), request.plate)
-    return plates[label]
+    offered = [index for index in found if not index.painted] or list(found)
+    if len(found) == 1 or (len(offered) == 1 and request.plate is None):
+        return offered[0]  # `open_plate` checks its name, which may be in it
+    plates = plates_by_name(offered, request.path)
+    for named in () if request.plate is None else (plates, plates_by_name(found, request.path)):
+        label = chosen_by(request.plate or "", named)
+        if label is not None:
+            return named[label]
+    raise SeveralPlatesError(request.path, tuple(plates), request.plate)
 
 
 def has_images(folder: Folder) -> bool:

@@ -87,8 +87,13 @@ def columns_of(plate: Plate, rows: Rows) -> tuple[ColourKey, ...]:
     for key in plate.columns:
         values = [row.get(key) for row in plate.metadata.values()]
         label = key.removeprefix("Metadata_")
-        found.append(ColourKey(key, label, _kind(key, values), group="More" if label.casefold() in SELDOM else "Metadata"))
+        found.append(ColourKey(key, label, _kind(key, values), group="More" if seldom(label) else "Metadata"))
     return tuple(sorted(found, key=lambda column: ORDER.index(column.group)))
+
+
+def seldom(name: str) -> bool:
+    """Return whether a column of metadata or scores, by its key or label, is seldom looked at."""
+    return name.casefold().replace(" ", "_") in SELDOM
 
 
 def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Rows) -> Shading:
@@ -243,7 +248,7 @@ def _score_order(key: str) -> tuple[Any, ...]:
 
 
 def _score_group(key: str) -> Group:
-    return "Painting" if key in OF_PAINTING else "More" if key in SELDOM else "Scores"
+    return "Painting" if key in OF_PAINTING else "More" if seldom(key) else "Scores"
 
 
 def _kind(key: str, values: Sequence[Any]) -> Kind:
