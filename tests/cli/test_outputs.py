@@ -87,6 +87,8 @@ WRITERS = {
     ),
     "train": Writer(configured(["train"], **TRAINING), ".csv"),
     "train, run": Writer(configured(["train"], **{**TRAINING, "output": "model.zip", "run": "OUTPUT"}), ".csv"),
+    "teach": Writer(lambda source, output: ["teach", "neurons-phase", source, "-o", output], ".csv"),
+    "teach, model": Writer(lambda source, output: ["teach", source, "other.tif", "-o", output], ".zip"),
     "cells train": Writer(configured(["cells", "train"], **CELLS), ".zip"),
     "study": Writer(configured(["study"], **STUDY), ".csv"),
 }

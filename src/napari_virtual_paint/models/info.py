@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 WeightsFormat = Literal["pytorch_state_dict", "torchscript", "onnx"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+TABLES = ("scores", "before")  # fields of a card that hold scores by stain
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,24 @@ class Card:
     """Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images."""
     not_for: str = ""  # where the model must not be trusted
     made_with: str = ""  # the exact command that made it
+    before: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
+    """Of a model that was taught further: what it scored before on the same images, like `scores`; stains that it did not paint are
+    absent."""
+    more_images: str = ""  # of a model that was taught further: whether more images would help, in words
     stopped: str = ""  # as ``Stopped after 8 of 2,000 steps`` where the user ended the training early; else empty
 
     def __post_init__(self) -> None:
-        frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in self.scores.items()}
-        object.__setattr__(self, "scores", MappingProxyType(frozen))
+        for name in TABLES:
+            frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in getattr(self, name).items()}
+            object.__setattr__(self, name, MappingProxyType(frozen))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values, for YAML or JSON."""
-        scores = {stain: {name: float(value) for name, value in row.items()} for stain, row in self.scores.items()}
-        return {each.name: scores if each.name == "scores" else getattr(self, each.name) for each in fields(self)}
+        tables = {
+            table: {stain: {name: float(value) for name, value in row.items()} for stain, row in getattr(self, table).items()}
+            for table in TABLES
+        }
+        return {each.name: tables.get(each.name, getattr(self, each.name)) for each in fields(self)}
 
     def to_markdown(self, title: str = "") -> str:
         """Return the card as the documentation of a package."""
@@ -45,15 +54,22 @@ class Card:
             lines += [f"## {heading}", "", text or "Not stated.", ""]
         lines += ["## Validation", "", f"Held out: {self.held_out_on or 'not stated.'}", ""]
         names = list(dict.fromkeys(name for row in self.scores.values() for name in row))
+        earlier = [f"{name} before" for name in names] if self.before else []
         if names:
-            lines += ["| stain | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+            lines += ["| stain | " + " | ".join([*names, *earlier]) + " |", "|---" * (len(names) + len(earlier) + 1) + "|"]
             for stain, row in self.scores.items():
-                cells = [f"{row[name]:.3f}" if row.get(name) is not None else "undefined" for name in names]
+                cells = _cells(row, names, "undefined") + (_cells(self.before.get(stain, {}), names, "not painted") if earlier else [])
                 lines.append(f"| {stain} | " + " | ".join(cells) + " |")
             lines.append("")
+        lines += [self.more_images, ""] if self.more_images else []
         if self.made_with:
             lines += ["## Made with", "", "```", self.made_with, "```", ""]
         return "\n".join(lines).rstrip() + "\n"
+
+
+def _cells(row: Mapping[str, float], names: Sequence[str], absent: str) -> list[str]:
+    """Return the cells of a stain in the table of scores."""
+    return [f"{row[name]:.3f}" if row.get(name) is not None else absent for name in names]
 
 
 @dataclass(frozen=True)

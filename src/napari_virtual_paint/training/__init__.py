@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.config.recipes import list_recipes
     from napari_virtual_paint.training.pair_checks.check import PairReport, check_pairs
     from napari_virtual_paint.training.run_folder.watch import RunState, read_curve, read_preview, send_command, watch
+    from napari_virtual_paint.training.teach import TeachRequest
     from napari_virtual_paint.training.time_estimate import TimeEstimate, estimate
 
 __all__ = [
     "PairReport",
     "RunState",
+    "TeachRequest",
     "TimeEstimate",
     "TrainConfig",
     "TrainingProgress",
@@ -45,6 +47,7 @@ __getattr__ = lazy_exports(
         "config.recipes": "list_recipes",
         "pair_checks.check": "PairReport check_pairs",
         "run_folder.watch": "RunState read_curve read_preview send_command watch",
+        "teach": "TeachRequest",
         "time_estimate": "TimeEstimate estimate",
     },
 )

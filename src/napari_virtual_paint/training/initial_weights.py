@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -70,6 +71,8 @@ def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
 def check_start(network: nn.Module, config: TrainConfig, data: DataSet) -> dict[str, Tensor]:
     """Return the weights of the model in the configuration's `start` that fit the network; none without a start.
 
+    In fine-tuning, the rows of the last layer are those of the stains that the model paints; other stains keep the network's own.
+
     Raises
     ------
     ModelError
@@ -82,6 +85,9 @@ def check_start(network: nn.Module, config: TrainConfig, data: DataSet) -> dict[
     model = open_model(config.start)
     own_state, start_state = network.state_dict(), model.network.state_dict()
     fitting = {key: value for key, value in start_state.items() if key in own_state and value.shape == own_state[key].shape}
+    if config.fine_tuning is not None:
+        head = head_weights(config.network.architecture, network_config(config, data))
+        fitting |= _rows_by_stain(start_state, own_state, head, model.info.stains, data.stains)
     needed = set(own_state)
     if isinstance(network, Pix2PixHD) and network.config.enhancers and not model.info.config.get("enhancers", 0):
         needed = {key for key in own_state if key.startswith("model.")}
@@ -89,7 +95,49 @@ def check_start(network: nn.Module, config: TrainConfig, data: DataSet) -> dict[
         shape = f"{model.info.architecture} {dict(model.info.config)}" if model.info.architecture else "one of another program"
         own = f"{config.network.architecture} {network_config(config, data)}"
         raise InputError(f"start: {config.start} is {shape}, whose weights don't fit {own}; set network to the model's own.")
-    if sorted(model.info.stains) == sorted(data.stains) and tuple(model.info.stains) != tuple(data.stains):
+    if config.fine_tuning is None and sorted(model.info.stains) == sorted(data.stains) and tuple(model.info.stains) != tuple(data.stains):
         order = ", ".join(model.info.stains)
         raise InputError(f"start: {config.start} paints {order} in this order; set data.target_channels to the same.")
     return fitting
+
+
+def _rows_by_stain(
+    start: Mapping[str, Tensor], own: Mapping[str, Tensor], head: Collection[str], painted: Sequence[str], stains: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the last layer's weights, with the rows of the stains that the other network paints.
+
+    Parameters
+    ----------
+    start, own
+        Weights of the model that is taught further, and of the network.
+    head
+        Names of the weights of the last layer.
+    painted, stains
+        Their stains.
+    """
+    found = {}
+    for key in head:
+        value, given = own[key], start.get(key)
+        each = len(value) // len(stains)  # a layer before a shuffle of pixels has several rows for a stain, one stain behind the other
+        if given is None or given.shape[1:] != value.shape[1:] or len(given) != each * len(painted):
+            continue
+        rows = value.clone()
+        for place, stain in enumerate(stains):
+            if stain in painted:
+                first = list(painted).index(stain) * each
+                rows[place * each : (place + 1) * each] = given[first : first + each]
+        found[key] = rows
+    return found
+
+
+def head_weights(architecture: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the weights of which each row is a stain's: their length changes with the number of stains."""
+    shapes: list[dict[str, Any]] = []
+    for stains in (1, 2):
+        try:
+            with empty_weights():
+                probe = build(architecture, {**settings, "out_channels": stains})
+        except (TypeError, ValueError):  # the network can't paint another number of stains
+            return ()
+        shapes.append({key: value.shape for key, value in probe.state_dict().items()})
+    return tuple(key for key, shape in shapes[0].items() if shape != shapes[1][key])

@@ -16,7 +16,7 @@ class TrainingPace:
     step: float  # seconds of a step
     validation: float = 0.0  # seconds of the scores after an epoch
     passes: float = 0.0  # passes over the training images that a step makes: pixels of its patches, relative to all; 0 if unknown
-    rounds: int = 1  # how often the steps are made: twice where the network is trained again on all images
+    rounds: int = 1  # how often the steps are made: once more where the network is trained again on all images, or on half of them
     fixed: float = 0.0  # seconds that it takes with any number of steps: to start, and to write the package
 
     def seconds(self, steps: int, epoch: int) -> float:

@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models import Card, save_model
+from napari_virtual_paint.models import Card, open_model, save_model
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet, raw_input
 from napari_virtual_paint.training.data.scaling import steps_of
 from napari_virtual_paint.training.data.source import Subset
-from napari_virtual_paint.training.validation import scores
+from napari_virtual_paint.training.fine_tuning import Taught, write_report
+from napari_virtual_paint.training.validation import scored_part, scores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,14 @@ TEST_SIDES = {2: 64, 3: 32}  # longest side of the test tensors of a 2D and a 3D
 
 
 def write_package(
-    config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str, stopped: str = ""
+    config: TrainConfig,
+    data: DataSet,
+    scored: nn.Module,
+    network: nn.Module,
+    steps: int,
+    command: str,
+    stopped: str = "",
+    taught: Taught | None = None,
 ) -> Path:
     """Score the held-out part and write the package.
 
@@ -47,11 +55,12 @@ def write_package(
         The command that started the run.
     stopped
         After how many of its steps the user ended the training; empty where it came to its end.
+    taught
+        What the card says of fine-tuning; None for another training.
     """
     from napari_virtual_paint.training.initial_weights import network_config
 
-    parts: tuple[Subset, ...] = ("test", "validation")
-    part = next((name for name in parts if data.holding(name)), None)
+    part = scored_part(data)
     found = scores(scored, data.holding(part), part, data.stains, config.data.tiles) if part else {}
     card = Card(
         trained_on=f"{config.trained_on} {_training_text(config, data, steps)}",
@@ -60,7 +69,11 @@ def write_package(
         not_for=config.not_for,
         made_with=command,
         stopped=stopped,
+        before=taught.before if taught else {},
+        more_images=taught.sentence if taught else "",
     )
+    if taught is not None and config.run is not None:
+        write_report(config, data.stains, taught, found)
     architecture = network_config(config, data)
     return save_model(
         config.output,
@@ -71,7 +84,7 @@ def write_package(
         version=config.version,
         architecture=config.network.architecture,
         config=architecture,
-        channels=data.channels,
+        channels=_channels(config, data),
         stains=data.stains,
         dims=config.network.dims,
         test_input=_test_input(config, network, data),
@@ -85,6 +98,14 @@ def write_package(
         overwrite=True,
         summarize=lambda info, stored: domain_of(info, stored, data.whole() if config.refit else data),
     )
+
+
+def _channels(config: TrainConfig, data: DataSet) -> tuple[str, ...]:
+    """Return the names of the inputs: those of the images or, in fine-tuning, where these have none, those of the model before."""
+    if config.fine_tuning is None or config.start is None or (data.order is not None and data.order.named[0]):
+        return data.channels
+    earlier = open_model(config.start).info.channels
+    return earlier if len(earlier) == len(data.channels) else data.channels
 
 
 def domain_of(info: ModelInfo, network: nn.Module, data: DataSet) -> Domain | None:

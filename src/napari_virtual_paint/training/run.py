@@ -24,6 +24,7 @@ from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.training import fine_tuning
 from napari_virtual_paint.training.callback import Report, Reporter, TrainingProgress
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
@@ -67,6 +68,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         data = _read(config, report, files)
         files.stains = data.stains
         first = final = _fit(config, data, config.run, config.steps, "training", report, files)
+        taught = _taught(config, data, first, report, files)
         if config.refit and not files.finishing:
             final = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report, files)
         # A refit cut short is worse than the scored network, which is saved instead.
@@ -76,9 +78,24 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         scored, network = build_network(config, data).eval(), build_network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(final.weights))
-        package = write_package(config, data, scored, network, first.step, command, _stopped(config, first, files))
+        package = write_package(config, data, scored, network, first.step, command, _stopped(config, first, files), taught)
         forget(config)
         return package
+
+
+def _taught(config: TrainConfig, data: DataSet, first: Phase, report: Report, files: RunFolderWriter) -> fine_tuning.Taught | None:
+    """Return what a card says of fine-tuning: the scores before it, and whether more images would help; None for another training."""
+    if config.fine_tuning is None:
+        return None
+    assert config.run is not None
+    before = fine_tuning.scores_before(config, build_network(config, data), data)
+    advice = None
+    if config.fine_tuning.curve and data.holding("validation") and not files.finishing:
+        half = fine_tuning.half_of(data)
+        less = _fit(config, half, config.run / "half", config.steps, "training on half of the images", report, files)
+        if not files.finishing:  # a training cut short says nothing of what more images give
+            advice = fine_tuning.advise(data, config, *(max(line.mean("pcc") for line in one.curve) for one in (less, first)))
+    return fine_tuning.Taught(before, advice)
 
 
 def _stopped(config: TrainConfig, phase: Phase, files: RunFolderWriter) -> str:
@@ -103,7 +120,11 @@ def _silent(progress: TrainingProgress) -> None:
 def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFolderWriter) -> Phase:
     """Train up to a step, from the last checkpoint if there is one; the learning-rate schedule spans all steps."""
     network = build_network(config, data)
-    take_start(network, config, data)
+    # The module copies the network for its running average, so that the first weights must be there before.
+    if (folder / CHECKPOINT).is_file():
+        take_start(network, config, data)
+    else:
+        fine_tuning.begin(network, config, data)
     module = make_module(network, config, data, end)
     resume = _checkpoint(folder, config, module)
     if resume is not None and (resume["finished"] or (module.curve and module.curve[-1].step >= end)):
@@ -111,7 +132,7 @@ def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, 
     files.phase(name, end)
     reporter = Reporter(name, end, report, files, lambda done: _save(folder, done), Previewer(data))
     module.after_epoch = [lambda done: _save(folder, done), reporter.epoch_done]
-    sampler = Sampler(data.holding("train"), config)
+    sampler = Sampler(data.holding("train"), config, fine_tuning.replay_pair(config, data))
     steps = Steps(sampler, lambda: module.done, lambda first: min(config.epoch - first % config.epoch, end - first))
     trainer = _trainer(config, module, end, reporter)
     _run_trainer(trainer, module, DataLoader(steps, batch_size=None), folder / CHECKPOINT if resume is not None else None, folder)

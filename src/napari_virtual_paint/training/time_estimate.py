@@ -117,9 +117,14 @@ def estimating(config: TrainConfig, shape: DataShape | None = None, begun: float
             yield Progress(number + 1, len(probes), "Timing a few steps")
     trained = shape.pixels - shape.held_out
     passes = full / trained if trained > 0 else 0.0
-    pace = TrainingPace(guess, FEW * guess * shape.held_out / full, passes, 2 if config.refit else 1, fixed)
+    pace = TrainingPace(guess, FEW * guess * shape.held_out / full, passes, _rounds(config), fixed)
     seconds = pace.seconds(config.steps, config.epoch)
     return TimeEstimate(seconds, guess, config.steps, where(config), pace, share < 1, None if _gpu(config) else seconds * busy)
+
+
+def _rounds(config: TrainConfig) -> int:
+    """Return how often a training makes its steps."""
+    return 1 + config.refit + (config.fine_tuning is not None and config.fine_tuning.curve)
 
 
 def full_step(timed: Sequence[tuple[float, float]]) -> float:

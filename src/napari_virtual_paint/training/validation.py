@@ -15,13 +15,19 @@ from napari_virtual_paint.networks.sizes import multiples
 from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.runtime.running_stats import pearson
 from napari_virtual_paint.training.config.data import Tiles
-from napari_virtual_paint.training.data.pairs import Pair
+from napari_virtual_paint.training.data.pairs import DataSet, Pair
 from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.data.split import Mask
 from napari_virtual_paint.training.data.store import Floats
 from napari_virtual_paint.training.network_sizes import run_whole
 
 CONTEXT = 96  # margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out
+
+
+def scored_part(data: DataSet) -> Subset | None:
+    """Return the part that a package's scores come from: test, else validation; None where nothing is held out."""
+    parts: tuple[Subset, ...] = ("test", "validation")
+    return next((part for part in parts if data.holding(part)), None)
 
 
 def bounds(mask: Mask) -> tuple[slice, slice]:

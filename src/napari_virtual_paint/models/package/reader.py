@@ -206,14 +206,17 @@ def _card(value: Any) -> Card:
     """Return the card of our own part; an empty one where there is none."""
     if not isinstance(value, dict):
         return Card()
-    table = value.get("scores")
-    scores = {
+    texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with", "more_images", "stopped")}
+    return Card(scores=_score_table(value.get("scores")), before=_score_table(value.get("before")), **texts)
+
+
+def _score_table(value: Any) -> dict[str, dict[str, float]]:
+    """Return scores by stain; empty where there are none."""
+    return {
         str(stain): {str(name): float(number) for name, number in row.items() if _is_number(number)}
-        for stain, row in (table.items() if isinstance(table, dict) else ())
+        for stain, row in (value.items() if isinstance(value, dict) else ())
         if isinstance(row, dict)
     }
-    texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with", "stopped")}
-    return Card(scores=scores, **texts)
 
 
 def _domain(value: Any) -> Mapping[str, str] | None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, mode
 
 from napari_virtual_paint.choices import PairChecks
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.normalize import Kind
 from napari_virtual_paint.reading.axes import parse_axes
 from napari_virtual_paint.runtime.delimited_text import read_rows
 from napari_virtual_paint.samples.settings import STANDARD
@@ -333,12 +334,30 @@ class Range(ConfigSection):
     brightest: Annotated[float, Field(gt=50, le=100)] = 99.9
 
 
+class ProcessingStep(ConfigSection):
+    """A processing step of a package."""
+
+    kind: Kind
+    """Its name in the bioimage.io specification."""
+    per_channel: bool = True
+    values: dict[str, bool | float | str | tuple[float, ...]] = Field(default_factory=dict)
+    """Its numbers, as a package gives them."""
+
+
+class Steps(ConfigSection):
+    """Scale the input by the steps of a package, one after the other, so that a network taught further sees what it knows."""
+
+    steps: tuple[ProcessingStep, ...]
+
+
 def _kind_of_scale(value: Any) -> str:
     """Return which form of scale a value has, so that an error names that form alone."""
     if isinstance(value, BaseModel):
         return type(value).__name__
     if not isinstance(value, dict):
         return "Word"
+    if "steps" in value:
+        return "Steps"
     return "Fixed" if value.keys() & {"mean", "std"} else "Range" if value.keys() & {"darkest", "brightest"} else "Robust"
 
 
@@ -346,7 +365,8 @@ Scale: TypeAlias = Annotated[
     Annotated[Literal["zscore"], Tag("Word")]
     | Annotated[Fixed, Tag("Fixed")]
     | Annotated[Robust, Tag("Robust")]
-    | Annotated[Range, Tag("Range")],
+    | Annotated[Range, Tag("Range")]
+    | Annotated[Steps, Tag("Steps")],
     Discriminator(_kind_of_scale),
 ]
 

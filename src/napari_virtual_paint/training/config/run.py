@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from napari_virtual_paint.choices import DeviceChoice, Precision
 from napari_virtual_paint.runtime.outputs import output_path
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
+from napari_virtual_paint.training.config.fine_tuning import FineTuning
 from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
 from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
 from napari_virtual_paint.training.config.yaml_errors import CardConfig, Count, Share, read_as
@@ -28,6 +29,8 @@ class TrainConfig(CardConfig):
     """Name of a recipe that supplies the fields not given here; `virtual-paint train --recipes` lists them."""
     start: str | None = None
     """Start from the weights of this model: a package, relative to the configuration's folder, or a model id."""
+    fine_tuning: FineTuning | None = None
+    """Teach that model further; its last layer may then differ."""
     data: Data
     normalize: Normalize = Normalize()
     split: Split = Split()
@@ -102,6 +105,8 @@ class TrainConfig(CardConfig):
             raise ValueError("augment.quarter_turns needs square patches")
         if self.refit and self.split.validation is None:
             raise ValueError("refit needs split.validation, which determines how long to train")
+        if self.fine_tuning is not None and (self.start is None or not isinstance(self.objective, Pixel)):
+            raise ValueError("fine_tuning needs start, the model that is taught further, and the objective pixel")
         if isinstance(self.devices, int) and self.batch % self.devices:
             raise ValueError(f"batch must be a multiple of devices, so that each takes as much; {self.batch} is none of {self.devices}")
         self._fits_objective()
@@ -129,7 +134,7 @@ class TrainConfig(CardConfig):
         if self.start is not None:
             values["start"] = Path(self.start).name
         # A field added later and left at its default keeps the fingerprint of earlier runs.
-        for name, default in (("start", None), ("monitor", "pcc"), ("monitor_stains", None)):
+        for name, default in (("start", None), ("fine_tuning", None), ("monitor", "pcc"), ("monitor_stains", None)):
             if values[name] == default:
                 values.pop(name)
         if isinstance(self.objective, Pixel):

@@ -73,16 +73,21 @@ class Sampler:
         The pairs to train on. A patch may overlap the held-out part; the loss ignores those pixels.
     config
         Patch, batch, augmentation and seed.
+    replay
+        A pair of older data, which a share of the patches is cut from in fine-tuning.
     """
 
-    def __init__(self, pairs: Sequence[Pair], config: TrainConfig) -> None:
+    def __init__(self, pairs: Sequence[Pair], config: TrainConfig, replay: Pair | None = None) -> None:
         self.pairs, self.config = tuple(pairs), config
-        self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
+        self.reach = patch_reach(config)
+        self.replayed = 0.0 if replay is None or config.fine_tuning is None else config.fine_tuning.replay
         grid = config.data.tiles.size if config.data.tiles else 1
         self.draw = Draw([pair.metadata for pair in self.pairs], config.data.balance)
         # Pairs share equal masks and hence positions: a list for each of thousands of fields would take more memory than the fields.
         known: dict[tuple[int, tuple[int, ...]], npt.NDArray[np.intp]] = {}
         self.places = []
+        if replay is not None:
+            self.pairs = (*self.pairs, replay)  # behind those that are drawn
         for pair in self.pairs:
             mask, shape = pair.parts["train"], pair.x.shape[-2:]
             if (id(mask), shape) not in known:
@@ -95,7 +100,7 @@ class Sampler:
         return PatchBatch(*(torch.stack(items) for items in zip(*(self._patch(rng) for _ in range(self.config.batch)), strict=True)))
 
     def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        index = self.draw(rng)
+        index = len(self.pairs) - 1 if self.replayed and rng.random() < self.replayed else self.draw(rng)
         pair, reach = self.pairs[index], self.reach
         top, left = self.places[index][rng.integers(len(self.places[index]))]
         at: tuple[slice, ...] = (slice(top, top + reach[-2]), slice(left, left + reach[-1]))
@@ -119,6 +124,11 @@ class Steps(IterableDataset[PatchBatch]):
         first = self.start()
         for step in range(first, first + self.count(first)):
             yield self.sampler.batch(step)
+
+
+def patch_reach(config: TrainConfig) -> tuple[int, ...]:
+    """Return the sides of the crop that a patch is taken from."""
+    return tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
 
 
 def _reach(side: int, settings: Augment) -> int:

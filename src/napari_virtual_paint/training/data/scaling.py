@@ -14,7 +14,7 @@ from napari_virtual_paint.models.channel_names import UNSTAINED, find_names, par
 from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Tiles
+from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Steps, Tiles
 from napari_virtual_paint.training.data.channel_order import ChannelOrder, by_names_given, followed
 from napari_virtual_paint.training.data.source import PairSource
 
@@ -142,6 +142,8 @@ def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
 def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
     """Return the processing steps of a package for a scale of the configuration."""
     clipping = (Step("clip", True, {"min": -clip, "max": clip}),) if clip else ()
+    if isinstance(scale, Steps):
+        return (*(Step(step.kind, step.per_channel, step.values) for step in scale.steps), *clipping)
     if isinstance(scale, Fixed):
         return (Step("fixed_zero_mean_unit_variance", True, {"mean": list(scale.mean), "std": list(scale.std)}), *clipping)
     if isinstance(scale, Robust):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_virtual_paint.models.package.earlier import check_replaced_package
 from napari_virtual_paint.runtime.outputs import check_outputs, check_own_folder
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.run_folder.watch import is_run_folder
+from napari_virtual_paint.training.run_folder.watch import TAUGHT, is_run_folder
 
 
 def check_run_outputs(config: TrainConfig) -> None:
@@ -14,6 +14,7 @@ def check_run_outputs(config: TrainConfig) -> None:
     Raises `InputError` if they would replace an input, another model or a folder of something else.
     """
     assert config.run is not None
-    check_outputs([config.output, config.run], config.data.sources())
+    own = {str(config.run / name) for name in TAUGHT}  # the table of pairs that a teaching wrote there itself
+    check_outputs([config.output, config.run], [source for source in config.data.sources() if source not in own])
     check_own_folder(config.run, is_run_folder, what="a training")
     check_replaced_package(config.output, config.id)

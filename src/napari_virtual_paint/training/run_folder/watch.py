@@ -29,11 +29,13 @@ from napari_virtual_paint.runtime.processes import is_running
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""
 CHECKED = ("looks.json", "pairs.json")  # what the checks of pairs write there
+TAUGHT = ("teach.yaml", "teach.json", "pairs.csv")
+"""What is there before a teaching begins: its configuration, what it was made for, and the table of the pairs of two folders."""
 
 
 def is_run_folder(folder: Path) -> bool:
     """Return whether a folder is one that a training wrote, of whatever version: it has one of its files, or only hidden ones."""
-    known = {PROGRESS, CURVE, PREVIEW, CHECKPOINT, CONTROL, *CHECKED}
+    known = {PROGRESS, CURVE, PREVIEW, CHECKPOINT, CONTROL, *CHECKED, *TAUGHT}
     names = {each.name for each in folder.iterdir()}
     return bool(known & names) or all(name.startswith(".") for name in names)
 
