@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from napari_virtual_paint import __version__
 from napari_virtual_paint.choices import values_of
@@ -25,6 +26,7 @@ from napari_virtual_paint.cli._options import add_channels, add_painting, paint_
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
 from napari_virtual_paint.painting.settings import CHOICES, WITHOUT_OPTION, PaintSettings
+from napari_virtual_paint.preprocessing import Microscope, PhaseSettings
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -457,6 +459,38 @@ def test_predict_with_names_of_the_user(package: Path, tmp_path: Path, capfd: py
     assert f"{names}: synonyms: 'Brightfield' needs a name" in capfd.readouterr().err
 
 
+def test_predict_finds_the_focus_and_evens_the_light(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The plane is in the report, and the provenance says what was done."""
+    rng = np.random.default_rng(0)
+    sharp = rng.normal(size=(64, 64))
+    blurred = [1000 + 300 * ndimage.gaussian_filter(sharp, 0.7 + 0.5 * abs(z - 3)) + rng.normal(0, 1, sharp.shape) for z in range(6)]
+    image = write(Stack(np.asarray(blurred, np.uint16)[None, None], ("DIC",)), tmp_path / "stack.ome.tif")
+    np.save(tmp_path / "IllumDIC.npy", np.linspace(1, 2, 64)[None] * np.ones((64, 1)))
+    output = tmp_path / "out.ome.tif"
+    command = ("predict", image, "-m", package, "-o", output, "--json", "--device", "cpu")
+    assert run(*command, "--focus", "auto", "--illumination", tmp_path / "IllumDIC.npy") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["focus"] == 3
+    assert report["illumination"]["fall"] == {"DIC": 0.5}
+    painted = read(output)
+    assert painted.shape[2] == 1
+    assert (painted.provenance or {})["focus"]["planes"] == [3]
+    assert run(*command, "--focus", "2") == 0
+    assert json.loads(capfd.readouterr().out)["focus"] == 2
+    assert run(*command) == 0
+    assert "focus" not in json.loads(capfd.readouterr().out)
+    assert read(output).shape[2] == 6
+    for options, words in (
+        (("--focus", "6"), "no plane 6"),
+        (("--focus", "x"), "number of a plane"),
+        (("--illumination", tmp_path / "none"), "no such file or folder"),
+        (("--phase", "0.5,0.3"), "does not paint from phase"),
+        (("--phase", "mine"), "can't be read"),
+    ):
+        assert run(*command, *options) == 2
+        assert words in capfd.readouterr().err
+
+
 def test_predict_with_turns_writes_the_sd_beside(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("predict", field, "-m", package, "-o", tmp_path / "plain.ome.tif") == 0
     capfd.readouterr()
@@ -602,7 +636,9 @@ def test_each_setting_is_the_same_after_the_command_line_that_a_dock_copies() ->
     add_painting(parser)
     add_channels(parser)
     other = {name: values_of(choice)[-1] for name, choice in CHOICES.items()}
-    settings = PaintSettings(**{**other, "tile": 256, "resample": True, "channels": ("DAPI", "Bright field")})
+    optics = PhaseSettings(Microscope(0.75, 0.4, 0.55, 1.0), invert=True)
+    prepared = {"focus": 3, "illumination": str(Path("functions").absolute()), "phase": optics}
+    settings = PaintSettings(**{**other, **prepared, "tile": 256, "resample": True, "channels": ("DAPI", "Bright field")})
     kept = {each.name for each in fields(PaintSettings) if getattr(settings, each.name) != each.default}
     assert {each.name for each in fields(PaintSettings)} - kept == set(WITHOUT_OPTION), "give the new setting another value here"
     args = parser.parse_args(settings.to_options())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.plates.plate import Plate
+    from napari_virtual_paint.preprocessing import PhaseSettings
     from napari_virtual_paint.stack import Stack
     from napari_virtual_paint.stain_names import Synonyms
 
@@ -147,6 +148,58 @@ def add_painting(parser: Parser) -> None:
         default="frame",
         help="take the statistics of each time point, or of all time points together (default: %(default)s)",
     )
+    parser.add_argument(
+        "--focus",
+        type=focus_choice,
+        default="none",
+        metavar="auto|PLANE|middle",
+        help="plane of a z-stack that is in focus: found, given (from 0) or the middle one; a model of single planes paints that one, "
+        "a model of several takes those around it (default: none: every plane is painted, or those around the middle are taken)",
+    )
+    parser.add_argument(
+        "--illumination",
+        type=illumination_choice,
+        default="none",
+        metavar="none|auto|FOLDER",
+        help="correct uneven light first: by what the plate's files say or an estimate from its fields, or by a folder of CellProfiler's "
+        "illumination functions, one a channel (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--phase",
+        type=phase_optics,
+        metavar="NAME|OPTICS",
+        help="for models that paint from phase: make it from the brightfield planes, with the optics of a microscope that `phase "
+        "--microscope` kept, or NA,CONDENSER_NA,WAVELENGTH,INDEX, and ',invert' if the planes were taken in the opposite direction",
+    )
+
+
+def focus_choice(text: str) -> str | int:
+    """Return ``none``, ``auto``, ``middle`` or the number of a plane."""
+    if text in ("none", "auto", "middle"):
+        return text
+    if not text.isdecimal() or len(text) > 6:
+        raise argparse.ArgumentTypeError(f"the focus is auto, middle, none or the number of a plane from 0, not {text[:40]!r}")
+    return int(text)
+
+
+def illumination_choice(text: str) -> str:
+    """Return ``none``, ``auto`` or the absolute path of a folder."""
+    return text if text in ("none", "auto") else str(Path(text).expanduser().absolute())
+
+
+def phase_optics(text: str) -> PhaseSettings:
+    """Return how phase is made with a microscope that was kept under a name, or with optics given as numbers."""
+    from napari_virtual_paint.preprocessing import PhaseSettings, saved_microscopes
+
+    name, comma, last = text.rpartition(",")
+    inverted = bool(comma) and last.strip() == "invert"
+    kept = saved_microscopes().get(name if inverted else text)
+    if kept is not None:
+        return PhaseSettings(kept, invert=inverted)
+    try:
+        return PhaseSettings.from_text(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def paint_settings(args: argparse.Namespace, channels: tuple[str, ...] | None = None) -> PaintSettings:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.models import Match
     from napari_virtual_paint.painting import ModelSet, Painting, PaintSettings
+    from napari_virtual_paint.painting.image_preparation import Preprocessed
     from napari_virtual_paint.stack import Stack
+    from napari_virtual_paint.stain_names import Synonyms
 
 
 IN_MEMORY = 512 << 20  # bytes of stains that are kept in memory until they are written
@@ -85,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     output = output_path(args.output)
     check_output(output, args.input, overwrite=args.overwrite)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
+    from napari_virtual_paint.painting.image_preparation import summary
     from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.painting.network_input import output_shape
     from napari_virtual_paint.runtime.atomic_write import parent_folder
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     if uncertainty_output is not None:
         check_output(uncertainty_output, args.input, overwrite=args.overwrite)
     stack = read_image(args.input, args.axes)
+    ready = _preprocessed(many, stack, settings, synonyms)
+    many, stack, settings = ready.models, ready.stack, ready.settings
     matched = matches(many, stack, settings, synonyms)
     verdict = domain_of(many, stack, settings, matched=matched)
     paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
@@ -118,9 +123,27 @@ def run(args: argparse.Namespace) -> int:
     print_notes(painting.report.notes)
     if painting.uncertainty is not None and uncertainty_output is not None:
         write_image(painting.uncertainty, uncertainty_output)
-    report = report_of(painting, output, uncertainty_output) | ({"notes": list(stack.notes)} if stack.notes else {})
+    report = report_of(painting, output, uncertainty_output) | summary(ready) | ({"notes": list(stack.notes)} if stack.notes else {})
     print_result(report, as_text(report), as_json=args.json)
     return 0
+
+
+def _preprocessed(many: ModelSet, stack: Stack, settings: PaintSettings, synonyms: Synonyms | None) -> Preprocessed:
+    """Correct the light, make phase and find the focus, as far as the settings ask for it, with a progress bar on stderr."""
+    from napari_virtual_paint.painting import run_to_end
+    from napari_virtual_paint.painting.image_preparation import phase_is_missing, preprocess, wants_preprocessing
+
+    missing = next((member.model.info for member in many.members if phase_is_missing(member.model.info, stack)), None)
+    if settings.phase is None and missing is not None:
+        print_note(f"warning: {missing.id} paints from phase, and the image is brightfield; --phase makes phase from its planes.")
+    if not wants_preprocessing(settings, stack):
+        return run_to_end(preprocess(many, stack, settings, synonyms=synonyms))
+    with ProgressBar("Preparing the image") as progress:
+        ready = run_to_end(preprocess(many, stack, settings, synonyms=synonyms), progress.show)
+    print_notes(ready.notes)
+    if ready.focus is not None and stack.shape[2] > 1:
+        print_note(f"the plane in focus is {ready.focus}.")
+    return ready
 
 
 def has_uncertainty(many: ModelSet, settings: PaintSettings) -> bool:

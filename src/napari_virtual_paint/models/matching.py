@@ -81,6 +81,68 @@ def stained_channels(info: ModelInfo, stack: Stack, found: Match) -> tuple[str, 
     return tuple(name for name, input_ in pairs if light_of(name) == "fluorescence" != light_of(input_))
 
 
+def takes_focal_planes(info: ModelInfo) -> bool:
+    """Return whether the channels of a model are focal planes of one modality."""
+    if len(info.channels) < 2:
+        return False
+    parsed = [parse_name(name) for name in info.channels]
+    return info.planes_as_channels or (len({one.kind for one in parsed}) == 1 and any(one.offset or one.side for one in parsed))
+
+
+def stack_channels(
+    info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, synonyms: Synonyms | None = None
+) -> tuple[tuple[int, ...], bool]:
+    """Return the channels of an image from whose planes a model paints, and whether they are the colors of one luminance.
+
+    A model of focal planes takes those of one channel of a z-stack; else its channels are those of `match`.
+
+    Raises
+    ------
+    ModelError
+        If they are ambiguous.
+    """
+    if not takes_focal_planes(info) or stack.shape[2] == 1 or (channels is not None and len(channels) == len(info.channels) > 1):
+        found = match(info, stack, channels, synonyms)
+        return found.channels, found.luminance
+    if channels is not None:
+        return _explicit(info, stack, channels, 1), False
+    if stack.rgb or stack.shape[1] == 1:
+        return (0,), stack.rgb
+    kinds = {parse_name(name, synonyms).kind for name in info.channels}
+    fitting = [index for index, name in enumerate(stack.channels or ()) if parse_name(name, synonyms).kind in kinds]
+    if len(fitting) != 1:
+        raise _ambiguous(info, stack)
+    return (fitting[0],), False
+
+
+def around_focus(info: ModelInfo, stack: Stack, focus: int) -> tuple[tuple[int, ...], str]:
+    """Return the planes of a z-stack that a model of focal planes takes around the one in focus, and a note; empty where all is well.
+
+    Its own distances from focus count where they and the step between the planes are known, else the planes next to the focus. Planes that
+    lie beyond the stack are replaced by its last ones.
+
+    Raises
+    ------
+    ModelError
+        If the stack has too few planes.
+    """
+    have, needed, step = stack.shape[2], len(info.channels), stack.pixel_size.z
+    if info.z_offsets is not None and step:
+        wanted = [round(focus + offset / step) for offset in info.z_offsets]
+        if len(set(wanted)) == needed:
+            taken = tuple(min(max(plane, 0), have - 1) for plane in wanted)
+            where = ", ".join(f"{offset:+g}" for offset in info.z_offsets)
+            note = f"The stack does not reach {where} um from its plane {focus} in focus; the planes {_list(taken)} are taken."
+            return taken, "" if list(taken) == wanted else note
+    if have < needed:
+        raise ModelError(_counts(info, stack))
+    first = min(max(focus - needed // 2, 0), have - needed)
+    taken = tuple(range(first, first + needed))
+    if first == focus - needed // 2:
+        return taken, ""
+    return taken, f"The planes {first} to {first + needed - 1} are taken, as the plane {focus} in focus is near the stack's end."
+
+
 def _match_channels(
     info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None, synonyms: Synonyms | None, notes: list[str]
 ) -> tuple[tuple[int, ...], bool, bool]:
@@ -254,9 +316,10 @@ def _ambiguous(info: ModelInfo, stack: Stack) -> ModelError:
         wanted = f"{count} channels or planes ({info.channels[0]} to {info.channels[-1]})"
     have = ", ".join(stack.channels) if stack.channels is not None else f"{stack.shape[1]} without names"
     example = ",".join(str(i) for i in range(count))
+    planes = "; or take its planes from the z-stack with --focus auto" if takes_focal_planes(info) and stack.shape[2] > 1 else ""
     return ModelError(
         f"{_name(stack)}: the model {info.id} wants {wanted} and the image has {have}; "
-        f"say which with --channels, by names or numbers in the model's order (such as --channels {example})."
+        f"say which with --channels, by names or numbers in the model's order (such as --channels {example}){planes}."
     )
 
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.catalogue import GENERAL
-from napari_virtual_paint.models.channel_names import UNSTAINED, light_of, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.matching import Match, match
+from napari_virtual_paint.models.matching import Match, match, takes_focal_planes
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.applicability.check import DomainVerdict
 
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+FOCUS = "have the plane in focus found"
 VERDICTS = {"inside": 3, "edge": 2, "": 1, "outside": 0}  # better verdicts first; none at all stands before ``outside``
 
 
@@ -30,6 +31,11 @@ class RankedModel:
     match: Match | None = None  # what it gets of the image; None where names don't tell
     light: str = ""  # the image's light, where that is another one than the model was trained on
     verdict: DomainVerdict | None = None  # of the domain check; None until it is known, or without a summary
+
+    @property
+    def needs_focus(self) -> bool:
+        """Whether it can paint the image once the planes around its focus are taken."""
+        return bool(self.shortfall) and FOCUS in self.shortfall
 
     @property
     def fits(self) -> bool:
@@ -132,28 +138,21 @@ def other_light(info: ModelInfo, stack: Stack, found: Match) -> str:
     return next((light for light in lights if light is not None and light != wanted), "")
 
 
-def takes_planes(info: ModelInfo) -> bool:
-    """Return whether the channels of a model are focal planes of one modality."""
-    parsed = [parse_name(name) for name in info.channels]
-    if len(parsed) < 2:
-        return False
-    return info.planes_as_channels or (len({one.kind for one in parsed}) == 1 and any(one.offset or one.side for one in parsed))
-
-
 def shortfall(info: ModelInfo, stack: Stack) -> str:
     """Return why an image can't fit a model, whichever of its channels are taken; an empty string if it can."""
     times, have, planes, _, _ = stack.shape
     needed = len(info.channels)
     if info.dims == 3 and planes == 1:
         return "This model needs a z-stack; your image has one plane."
-    if takes_planes(info):
+    if takes_focal_planes(info):
         if stack.rgb and planes < needed:
             return f"This model needs {_count(needed)} focal planes; your image is a color picture."
         if have >= needed or (info.planes_as_channels and planes >= needed):
             return ""
         if planes >= needed:
             return (
-                f"This model takes its {_count(needed)} focal planes as channels; split the z-stack into layers and tick {_count(needed)}."
+                f"This model takes its {_count(needed)} focal planes as channels; split the z-stack into layers and tick {_count(needed)}, "
+                f"or {FOCUS}."
             )
         also = f" (and {times} time points)" if times >= needed else ""
         return f"This model needs {_count(needed)} focal planes; your image has {_count(max(have, planes))}{also}."

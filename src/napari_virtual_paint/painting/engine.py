@@ -21,6 +21,7 @@ from napari_virtual_paint.painting.blocks import WHOLE, Block, Limits, block_sid
 from napari_virtual_paint.painting.cancellation import waited
 from napari_virtual_paint.painting.estimation import check_fits, shares
 from napari_virtual_paint.painting.field_painter import SHRUNK, FieldPainter, FieldUpdate, Raws
+from napari_virtual_paint.painting.image_preparation import inherited, preprocess, wants_preprocessing
 from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
 from napari_virtual_paint.painting.network_input import WorkUnit, units
 from napari_virtual_paint.painting.pass_merging import Box, PassMerger
@@ -28,6 +29,7 @@ from napari_virtual_paint.painting.results import Painting, PaintReport, PaintUp
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tiles import within
 from napari_virtual_paint.painting.tta import TTA, DihedralTransform
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.scratch import file_backed_zeros, release, zeros
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -70,7 +72,8 @@ def paint(
     series
         All time points of the same planes, where `stack` is cut out of a time series and ``normalize`` is ``series``.
     matched
-        The channels and planes that each model gets, if they are known already (see `model_set.matches`).
+        The channels and planes that each model gets, if they are known already (see `model_set.matches`); of an image that the settings
+        do not ask to preprocess, or that is preprocessed (see `image_preparation.preprocess`).
     memory
         Bytes that one field may take to be painted whole, and a block of a larger one; by default a fixed size, or less where less is
         free (see `blocks.limits_of`).
@@ -94,6 +97,9 @@ def paint(
     """
     settings = settings or PaintSettings()
     models = as_model_set(model)
+    if wants_preprocessing(settings, stack):
+        ready = yield from relay(preprocess(models, stack, settings), lambda step: PaintUpdate(0.0, 1.0, message=step.message))
+        models, stack, settings, matched = ready.models, ready.stack, ready.settings, None
     found = matches(models, stack, settings) if matched is None else matched
     chosen = devices.resolve(settings.device)
     lock = devices.LOCKS[chosen.kind]
@@ -322,6 +328,7 @@ class _Engine:
             "software": f"napari-virtual-paint {__version__}",
             "settings": self.settings.to_json(),
             "input": self.stack.source,
+            **inherited(self.stack),
             **more,
         }
         return replace(

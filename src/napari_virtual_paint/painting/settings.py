@@ -8,6 +8,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
 
 Span = tuple[int, int]
 
@@ -39,6 +40,13 @@ class PaintSettings:
     normalize: NormalizeOver = "frame"
     """Over what the statistics of the normalization are taken: each time point (``frame``) or all of them (``series``), so that
     brightening over time is preserved in the network's input."""
+    illumination: str = "none"
+    """How uneven light is corrected before the normalization: ``none``; ``auto``: by what the plate's files say or an estimate from its
+    fields (an image alone: from its planes); else the path of a folder of illumination functions (see `illumination_files`)."""
+    phase: PhaseSettings | None = None  # optics by which phase is made from brightfield planes, for models that paint from phase
+    focus: int | Literal["none", "auto", "middle"] = "none"
+    """Which plane of a z-stack is in focus: ``auto`` finds it, ``middle`` takes the middle, a number that plane. Models of single planes
+    paint that one, models of several the planes around it. ``none``: models of single planes paint all, the others take the middle."""
 
     def __post_init__(self) -> None:
         for name, choice in CHOICES.items():
@@ -46,6 +54,12 @@ class PaintSettings:
                 raise InputError(f"The setting {name} must be one of {', '.join(values_of(choice))}, not {getattr(self, name)!r}.")
         if self.tile != "auto" and (not isinstance(self.tile, int) or self.tile < 16):
             raise InputError(f"The tile must be 'auto' or 16 pixels or more, not {self.tile!r}.")
+        if not isinstance(self.focus, int) and self.focus not in FOCUS:
+            raise InputError(f"The focus must be one of {', '.join(FOCUS)} or the number of a plane from 0, not {self.focus!r}.")
+        if isinstance(self.focus, int) and self.focus < 0:
+            raise InputError(f"The plane in focus is {self.focus}; planes count from 0.")
+        if not self.illumination:
+            raise InputError("The illumination is an empty path; give none, auto or a folder.")
         if self.region is not None and any(start < 0 or stop <= start for start, stop in self.region):
             raise InputError(f"The region {self.region} is empty or begins before the image.")
 
@@ -61,10 +75,12 @@ class PaintSettings:
             if value == each.default or each.name in WITHOUT_OPTION:
                 continue
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            text = value.to_text() if isinstance(value, PhaseSettings) else text
             options += [option] if value is True else [option, text]
         return options
 
 
+FOCUS = ("none", "auto", "middle")  # values of the setting `focus` beside the number of a plane
 WITHOUT_OPTION = ("region", "steady")  # settings that the command line does not have
 CHOICES: dict[str, Any] = {name: kind for name, kind in get_type_hints(PaintSettings).items() if get_origin(kind) is Literal}
 """Setting -> the type that lists its values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.choices import PhaseMode
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.preprocessing.microscope import Microscope
+from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
 from napari_virtual_paint.preprocessing.transfer_functions import Floats, RadialFactors, at_frequencies, thin_object_factors
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import byte_size
@@ -27,29 +28,6 @@ ROWS = 32  # rows of the spectrum that are inverted together
 SHARE_OF_MEMORY = 0.8
 
 Spectrum = npt.NDArray[np.complex64]
-
-
-@dataclass(frozen=True)
-class PhaseSettings:
-    """How the phase is reconstructed."""
-
-    microscope: Microscope
-    """Optics of the images."""
-    mode: PhaseMode | None = None
-    """``2d``: one image, of a thin object in the middle plane; ``3d``: a plane for each plane; None: 3d from eight planes on."""
-    regularization: float | None = None
-    """Strength of the Tikhonov regularization; None: 0.001. Larger is smoother, with less noise and
-    less of the slow changes from place to place."""
-    z_padding: int = 0
-    """Planes by which a 3D stack is extended at both ends, by reflection."""
-    invert: bool = False
-    """The planes were taken in the opposite direction, so that the sign of the phase changes."""
-
-    def __post_init__(self) -> None:
-        if self.regularization is not None and not self.regularization > 0:
-            raise InputError(f"The regularization is {self.regularization:g}; give a number above 0, such as 0.001.")
-        if self.z_padding < 0:
-            raise InputError(f"The padding is {self.z_padding} planes; give 0 or more.")
 
 
 def reconstruct_phase(

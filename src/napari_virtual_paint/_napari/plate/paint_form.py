@@ -21,11 +21,13 @@ from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
+from napari_virtual_paint._napari.shared.preparation import FocusChoice, IlluminationChoice, PhaseChoice
 from napari_virtual_paint._napari.shared.widgets import (
     DEVICES,
     LINES,
     button_grid,
     combo,
+    fold,
     footer,
     form_rows,
     push_button,
@@ -62,6 +64,8 @@ class PaintForm(BoundForm[PlateState]):
         self.scope = combo("Which wells are painted", letters=6)
         self.workers = QSpinBox()
         self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES, letters=6)
+        self.focus, self.illumination, self.phase = FocusChoice(), IlluminationChoice(plate=True), PhaseChoice()
+        self.preparation = fold("Focus, light, phase")
         self.note = words()
         self.start = push_button("Paint", "Paint the plate; one that is partly painted is continued")
         self.add = push_button("Add to queue", "Paint this plate after those in the queue")
@@ -79,7 +83,8 @@ class PaintForm(BoundForm[PlateState]):
         self.queue.customContextMenuRequested.connect(self._queue_menu)
         self.shown.connect(self._enable_output)
         table = {name: getattr(self, name) for name in ("model", "output", "kind", "scope", "workers")}
-        self.bind(PlateState(), table | {"painting.device": self.device})
+        prepared = {f"painting.{name}": getattr(self, name) for name in ("device", "focus", "illumination", "phase")}
+        self.bind(PlateState(), table | prepared)
         self.setWells(0, 0)
 
     def setModels(self, models: Sequence[tuple[Any, ...]]) -> None:  # noqa: N802
@@ -167,6 +172,11 @@ class PaintForm(BoundForm[PlateState]):
         top.setContentsMargins(0, 0, 0, 0)
         top.setSpacing(4)
         top.addLayout(form)
+        inner = QWidget()
+        inner.setLayout(form_rows((("Focus", self.focus), ("Light", self.illumination), ("Phase", self.phase))))
+        self.preparation.addWidget(inner)
+        self.preparation.setToolTip("How each field is made fit to be painted")
+        top.addWidget(self.preparation)
         top.addWidget(self.queue)
         for label in (self.ask, self.note):
             label.setTextFormat(Qt.TextFormat.PlainText)

@@ -52,7 +52,7 @@ def model_rows(ranked: Sequence[RankedModel]) -> list[tuple[str, str, str, bool]
         info = candidate.info
         about = f"{info.id}: {info.description}"
         if candidate.shortfall:
-            rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", False))
+            rows.append((candidate.key, info.name, f"{candidate.shortfall}\n{about}", candidate.needs_focus))
             continue
         verdict, score = candidate.verdict, candidate.score
         said = [f"for {info.light}" if candidate.light else "" if verdict is None else DOMAIN_WORDS[verdict.verdict]]

@@ -44,13 +44,14 @@ from napari_virtual_paint._napari.stain.matching import (
     select_models,
     unstained,
 )
-from napari_virtual_paint._napari.stain.painting import PaintJob, PaintOutcome, PaintRequest
+from napari_virtual_paint._napari.stain.painting import PaintJob, PaintOutcome, PaintRequest, made_fit
 from napari_virtual_paint._napari.stain.panel import NO_PREVIEW, StainPanel
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.catalogue import DEFAULT
 from napari_virtual_paint.models.ranking import RankedModel
+from napari_virtual_paint.painting.image_preparation import Preprocessed, preprocess, wants_preprocessing
 from napari_virtual_paint.painting.model_set import Member, ModelSet
 from napari_virtual_paint.runtime.text import counted
 
@@ -102,6 +103,10 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._saving = LatestJob(self, one_at_a_time=True)
+        self._preparing = LatestJob(self, one_at_a_time=True)
+        self._focusing = LatestJob(self, one_at_a_time=True)
+        self._focused: Any = None  # what the curve of focus was last worked out for
+        self._ready: tuple[Any, Any] = (None, None)  # the image that was made fit last, and from what
         self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
         self._added = False  # whether a layer came since the layers were last listed
         self._altered = False  # whether something else happened than that layers came or were moved
@@ -164,6 +169,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         if self.painting is not None:
             self.panel.status.setText("Cancelling…")
             self.painting.cancel()
+        elif self._preparing.running:
+            self._preparing.cancel()
         elif self._saving.running:
             self._saving.cancel()
 
@@ -375,6 +382,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Check an image anew whose pixels were replaced."""
         if isalive(self) and event.source in paintable(self.viewer):
             self._checks.forget(event.source)
+            self._ready, self._focused = (None, None), None
             self._relist.start()
 
     def _refit(self) -> None:
@@ -403,7 +411,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._last = state
         self.form.setModels(model_rows(self.ranked))
         self.fit = fit_layers(layers, None if self.model is None else self.model.info, state)
-        self.selected = select_models(self.models, self.fit, self._channels(), state.ensemble)
+        self.selected = select_models(self.models, self.fit, self._channels(), state.ensemble, state.painting)
         if self.selected.problem and not self.fit.problem:
             self.fit = replace(self.fit, match=None, problem=self.selected.problem)
         if self.fit.source is not None and self.fit.match is None and any(one.key == state.model and one.shortfall for one in self.ranked):
@@ -432,6 +440,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Return what the verdict on an image by some models is remembered by."""
         state = self.value()
         members = tuple((str(each.model.info.source), each.model.info.version, each.channels) for each in models.members)
+        members = (*members, ("focus", str(state.painting.focus), None)) if state.painting.focus != "none" else members
         return question_key(layers, state.axes, source.stack.pixel_size, state.painting.resample, members)
 
     def _choose_again(self) -> None:
@@ -460,7 +469,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         form.setTogether(self.selected.shared, fit.source is not None and fit.source.stack.shape[0] > 1)
         fixed = ""
         if model is not None and fit.source is not None and fit.match is not None and len(fit.offered) == 1:
-            fixed = model_card.matched(model.info, fit.match, fit.source.stack)
+            fixed = model_card.matched(model.info, fit.match, fit.ready_stack or fit.source.stack)
         form.setChannels(fit.wanted, fit.offered, fit.taken, fixed)
         form.ask.setText("The channels' names don't tell which is which: please check them. The answer is remembered.")
         form.ask.setVisible(fit.ask and fit.source is not None)
@@ -475,9 +484,12 @@ class StainDock(QWidget):  # type: ignore[misc]
         source, settings, layers = self.fit.source, self.value().painting, self._chosen_layers()
         if self.painting is not None or source is None:
             return []
-        sets = [] if self.selected.models is None or self.fit.match is None else [(self.selected.models, self.fit.match)]
-        sets += [(self._alone(one.key, source), one.match) for one in self.ranked if one.match is not None and one.comparable]
-        return [Question(self._question_key(layers, source, models), models, match, source.stack, settings) for models, match in sets]
+        ready = self.fit.ready_stack or source.stack
+        models, match = self.selected.models, self.fit.match
+        without_pixels = settings.phase is not None and ready is not source.stack
+        sets = [] if models is None or match is None or without_pixels else [(models, match, ready)]
+        sets += [(self._alone(one.key, source), one.match, source.stack) for one in self.ranked if one.match is not None and one.comparable]
+        return [Question(self._question_key(layers, source, models), models, match, stack, settings) for models, match, stack in sets]
 
     def _show_verdict(self, _: object = None) -> None:
         """Show what is known of the image and the chosen models; not while something is painted, which notes what was shown."""
@@ -502,10 +514,31 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Work out, on a worker, on which device and how long it will paint."""
         if self.model is None or self.painting is not None:
             return
+        self._find_focus()
         models, fit, settings = self.selected.models, self.fit, self.value().painting
         self._forecast.start_function(
             lambda: forecast(models, fit, settings), title=f"Loading {self.model.info.name}", done=self._show_forecast
         )
+
+    def _find_focus(self) -> None:
+        """Show, where the plane in focus is to be found, which one that is, by the curve of the measure over the planes."""
+        source, models, settings = self.fit.source, self.selected.models, self.value().painting
+        wanted = settings.focus == "auto" and source is not None and source.stack.shape[2] > 1 and models is not None
+        key = (tuple((layer.name, id(layer.data)) for layer in self._chosen_layers()), self._channels()) if wanted else None
+        if key == self._focused:
+            return
+        self._focused = key
+        self.form.focus.show_curve((), 0)
+        if models is None or source is None or key is None:
+            self._focusing.drop()
+            return
+        alone = replace(settings, illumination="none", phase=None)
+
+        def show(made: Preprocessed) -> None:
+            if made.curve is not None and self._focused == key:
+                self.form.focus.show_curve(made.curve.curve, made.curve.plane, least=made.curve.least)
+
+        self._focusing.start(lambda: preprocess(models, source.stack, alone), title="Finding the focus", done=show)
 
     def _show_forecast(self, found: Forecast) -> None:
         if self.painting is not None:
@@ -529,7 +562,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         fit = self.fit
         if fit.match is None or fit.match.luminance or (self.value().channels is None and not fit.ask and self._by_name()):
             return None
-        return fit.match.channels
+        return fit.channels or None
 
     def _by_name(self) -> bool:
         """Return whether the names alone give what is taken."""
@@ -548,7 +581,53 @@ class StainDock(QWidget):  # type: ignore[misc]
         state = replaced(self.value(), {"channels": self._channels(), "painting.resample": resample})
         if state.channels is not None and LUMINANCE not in state.channels:
             preferences.remember(model.info.id, fit.source.stack.channel_labels, state.channels)
-        painting = PaintJob(self.viewer, PaintRequest(state, models, fit.source, fit.match, self.panel.domain.verdict))
+        request = PaintRequest(state, models, fit.source, fit.match, self.panel.domain.verdict)
+        if wants_preprocessing(state.painting, fit.source.stack):
+            self._prepare(request, preview)
+        else:
+            self._run(request, preview)
+
+    def _prepare(self, request: PaintRequest, preview: bool) -> None:
+        """Make the image fit on a worker, then paint it."""
+        settings = request.state.painting
+        members = tuple((str(each.model.info.source), each.channels) for each in request.models.members)
+        layers = tuple((layer.name, id(layer.data)) for layer in self._chosen_layers())
+        key = (layers, settings.focus, settings.illumination, settings.phase, settings.resample, members)
+        if self._ready[0] == key:
+            made = self._ready[1]
+            self._run(replace(made, state=request.state), preview)
+            return
+
+        def ready(found: tuple[PaintRequest, Preprocessed]) -> None:
+            made, about = found
+            self._ready = key, made
+            if about.notes:
+                show_warning("\n".join(about.notes))
+            if about.curve is not None:
+                self.form.focus.show_curve(about.curve.curve, about.curve.plane, least=about.curve.least)
+            self.panel.domain.show_verdict(made.verdict)
+            self._run(made, preview)
+
+        title = "Making the image fit"
+        self._preparing.start(
+            lambda: made_fit(request),
+            title=title,
+            tick=self._preparing_progress,
+            done=ready,
+            failed=lambda error: self._saved(failure_sentence(title, error)),
+            cancelled=lambda: self._saved("Cancelled."),
+        )
+        set_bar(self.panel.bar, 0, 0)
+        self.panel.status.setText(f"{title}…")
+        self._enable()
+
+    def _preparing_progress(self, progress: JobProgress) -> None:
+        if self._preparing.running:
+            self.panel.show_progress(progress)
+
+    def _run(self, request: PaintRequest, preview: bool) -> None:
+        """Paint or preview."""
+        painting = PaintJob(self.viewer, request)
         painting.progressed.connect(self.panel.show_progress)
         painting.ending.connect(self._ending)
         painting.finished.connect(self._finished)
@@ -594,7 +673,7 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def _enable(self) -> None:
         """Enable what can be done now."""
-        busy = self.painting is not None or self._saving.running
+        busy = self.painting is not None or self._saving.running or self._preparing.running
         flat = self.viewer.dims.ndisplay == 2
         ready = self.fit.ready and not busy and (not self.doubt or self.value().confirmed)
         self.panel.set_busy(busy, ready=ready, flat=flat, stains=bool(self._stain_layers()))

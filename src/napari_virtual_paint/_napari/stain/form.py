@@ -26,6 +26,7 @@ from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.channel_rows import ChannelRows
 from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
+from napari_virtual_paint._napari.shared.preparation import FocusChoice, IlluminationChoice, PhaseChoice
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.choices import BLENDS, TTA_LABELS
@@ -193,6 +194,7 @@ class StainForm(BoundForm[StainState]):
         self.merge = self._choices("merge", "What several passes, or several models of one stain, become")
         self.normalize = self._choices("normalize", "Normalize each time point by itself, or all by the statistics of the whole series")
         self.normalize_label = QLabel("Normalize")
+        self.focus, self.illumination, self.phase = FocusChoice(), IlluminationChoice(), PhaseChoice()
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
@@ -207,6 +209,9 @@ class StainForm(BoundForm[StainState]):
             "ensemble": self.more.combine,
             "confirmed": self.confirm,
             "painting.resample": self.offer,
+            "painting.focus": self.focus,
+            "painting.illumination": self.illumination,
+            "painting.phase": self.phase,
             "painting.tile": self._tile_size(),
         }
         self.bind(StainState(), {**own, **painting, **others}, settle=_forget_channels)
@@ -329,6 +334,9 @@ class StainForm(BoundForm[StainState]):
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, widget in (
+            ("Focus", self.focus),
+            ("Light", self.illumination),
+            ("Phase", self.phase),
             ("Precision", self.precision),
             ("Blend", self.blend),
             ("Tile", self.tile),
@@ -346,7 +354,7 @@ class StainForm(BoundForm[StainState]):
                 form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
-        self.advanced.setToolTip("Precision, blending, test-time augmentation, axes, and what happens to the layers")
+        self.advanced.setToolTip("Focus, light, phase, precision, blending, test-time augmentation, axes, and what happens to the layers")
 
 
 def _forget_channels(before: StainState, after: StainState) -> StainState:

@@ -16,6 +16,7 @@ from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
 from napari_virtual_paint.models.ranking import RankedModel, rank_models, shortfall
+from napari_virtual_paint.painting.image_preparation import expected, expected_for
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
@@ -38,6 +39,8 @@ class ModelFit:
     offered: tuple[tuple[int, str], ...] = ()  # position and name of the image's channels
     taken: tuple[int | None, ...] = ()  # position given to each wanted input; None where it is to be chosen
     ask: bool = False  # whether the user should check the channels: they were guessed or are missing
+    channels: tuple[int, ...] = ()  # positions of the image's channels that it is painted from
+    ready_stack: Stack | None = None  # the image as it will be once it is made fit, with other pixels; None where there is none
 
     @property
     def ready(self) -> bool:
@@ -80,16 +83,18 @@ def fit_source(source: LayerSource, info: ModelInfo, state: StainState) -> Model
     if stack.rgb and len(info.channels) == 1:
         offered = ((LUMINANCE, "Luminance"), *offered)
     try:
-        found = match(info, stack, chosen)
+        ready, channels = expected_for(info, stack, chosen, state.painting)
+        found = match(info, ready, chosen if ready is stack or (channels is not None and ready.channels == stack.channels) else None)
     except VirtualPaintError as error:
         if missing := shortfall(info, stack):
             return ModelFit(source, None, missing)
         wanted = inputs_to_choose(info, stack)
         taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
         return ModelFit(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
-    taken = (LUMINANCE,) if found.luminance else found.channels
-    wanted = ("Planes",) if found.mode == "window" else info.channels
-    return ModelFit(source, found, "", wanted, offered, taken, ask=found.guessed)
+    own = found.channels if ready is stack else channels or ()
+    taken = (LUMINANCE,) if found.luminance else own
+    wanted = ("Planes",) if found.mode == "window" or len(taken) < len(info.channels) else info.channels
+    return ModelFit(source, found, "", wanted, offered, taken, found.guessed, own, ready)
 
 
 def rank_for(source: LayerSource, models: Mapping[str, Model], verdicts: Mapping[str, DomainVerdict | None]) -> list[RankedModel]:
@@ -140,7 +145,8 @@ def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) ->
     if fit.source is None or fit.match is None or models is None:
         return Forecast(where)
     try:
-        return Forecast(where, estimate(models, fit.source.stack, settings))
+        made = expected(models, fit.source.stack, settings)
+        return Forecast(where, estimate(made.models, made.stack, made.settings))
     except VirtualPaintError as error:
         return Forecast(where, problem=str(error))
 
@@ -194,7 +200,9 @@ class SelectedModels:
     shared: tuple[str, ...] = ()  # stains that several of the models make
 
 
-def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, ...] | None, ensemble: bool) -> SelectedModels:
+def select_models(
+    models: Sequence[Model], fit: ModelFit, channels: tuple[int, ...] | None, ensemble: bool, settings: PaintSettings | None = None
+) -> SelectedModels:
     """Combine the chosen models into one set.
 
     Parameters
@@ -207,6 +215,8 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
         Positions of the channels that it gets; None matches by name. The others find theirs by name, or by an earlier answer.
     ensemble
         Whether shared stains are combined; else each model's become layers of their own.
+    settings
+        How the image is made fit and painted.
     """
     shared = shared_stains(models)
     if not models or fit.source is None:
@@ -220,7 +230,8 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
     if fit.match is None:
         return SelectedModels(shared=shared)
     try:
-        found = matches(combined, fit.source.stack, PaintSettings())
+        made = expected(combined, fit.source.stack, settings or PaintSettings())
+        found = matches(made.models, made.stack, made.settings)
     except VirtualPaintError as error:
         return SelectedModels(problem=str(error).split("; say which with")[0].rstrip(".") + ".", shared=shared)
     for model, each in zip(models[1:], found[1:], strict=True):

@@ -14,6 +14,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.package.files import MAX_WEIGHTS, sha256
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
 from napari_virtual_paint.runtime.atomic_write import write_text
 
 Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
@@ -106,15 +107,18 @@ _WORDS = {
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, PhaseSettings):
+        return value.to_text()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _settings(values: Mapping[str, Any]) -> PaintSettings:
     """Return settings from plain values."""
-    region, channels = values.get("region"), values.get("channels")
+    region, channels, phase = values.get("region"), values.get("channels"), values.get("phase")
     return PaintSettings(
         **{
             **values,
+            "phase": None if phase is None else PhaseSettings.from_dict(phase),
             "region": None if region is None else tuple((int(a), int(b)) for a, b in region),
             "channels": None if channels is None else tuple(channels),
         }
