@@ -37,6 +37,7 @@ COMMANDS = {
     "register": "find the position of an image in a stain from another microscope",
     "train": "train a model from a configuration file",
     "teach": "teach a model on a few stained fields",
+    "suggest": "name the wells of a plate whose staining would teach a model most",
     "study": "measure how well models generalize: train on each domain, test on each",
     "simulate": "simulate fields of cells with their true stains and labels",
     "cells": "describe tables of cells, measure cells, train models of them, generate them",

@@ -824,3 +824,24 @@ def test_a_painting_goes_on_with_the_channels_that_it_was_begun_with(tmp_path):
     inputs, channels = look(plate, model.info, found.channels, begun=True)
     assert (inputs.taken, inputs.question, channels) == ((0,), "", ("FITC",))
     assert look(plate, model.info, None, begun=False)[0].question
+
+
+def test_wells_to_stain_are_selected_on_the_map(dock, qtbot, monkeypatch):
+    from napari_virtual_paint.plates import suggestion
+
+    asked = []
+
+    def suggesting(plate, model, count, *, channels=None):
+        yield from ()
+        asked.append((plate, model.info.id, count))
+        wells = tuple(suggestion.SuggestedWell(well, f"{well}/0", 2.5, "outside", "", f"Because of {well}.") for well in ("B02", "A04"))
+        return suggestion.Suggestion(wells, ("One is empty.",))
+
+    monkeypatch.setattr(suggestion, "suggesting", suggesting)
+    qtbot.waitUntil(lambda: dock.session.model is not None and dock.view.suggest.isEnabled(), timeout=PATIENCE)
+    dock.view.suggest.click()
+    qtbot.waitUntil(lambda: dock.view.map.selection == ("B02", "A04"), timeout=PATIENCE)
+    assert asked == [(dock.plate, dock.session.model.info.id, 3)]
+    assert dock.view.suggested.text() == "Stain B02, A04. One is empty."
+    assert "Because of A04." in dock.view.suggested.toolTip()
+    assert dock.view.suggest.text() == "Suggest wells to stain"

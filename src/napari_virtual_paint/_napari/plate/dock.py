@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.plate.paint_queue import PaintQueue
 from napari_virtual_paint._napari.plate.panel import PlatePanel
 from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
+from napari_virtual_paint._napari.plate.well_suggestion import WellSuggestions
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.closing import Closing
 from napari_virtual_paint._napari.shared.dock_area import join_tabs
@@ -56,6 +57,8 @@ class PlateDock(QWidget):  # type: ignore[misc]
         Controller of the fields that are shown.
     painting
         Controller of the form and the queue that paint.
+    suggestions
+        Controller of the button that suggests wells to stain.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -67,6 +70,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         self.session = PlateSession(self.queue, self)
         self.browsing = FieldBrowser(self.session, self.view, viewer, self)
         self.painting = PaintController(self.session, self.view, self)
+        self.suggestions = WellSuggestions(self.session, self.view, self)
         self._offered: tuple[str, tuple[str, ...]] = ("", ())  # a path that holds several plates, and their names
         self._colouring, self._sampling = LatestJob(self), LatestJob(self)
         self._colour_soon = Debounced(PACE, self._colour_again, self)
@@ -100,7 +104,14 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def busy(self) -> bool:
         """Whether something is being opened, read or drawn; painting is not included, see ``queue.busy``."""
         drawing = self._colouring.running or self._colour_soon.isActive() or self.browsing.busy
-        return drawing or self.session.busy or self.painting.channels.busy or self.painting.choice.busy or self._sampling.running
+        return (
+            drawing
+            or self.suggestions.busy
+            or self.session.busy
+            or self.painting.channels.busy
+            or self.painting.choice.busy
+            or self._sampling.running
+        )
 
     def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "", plate: str = "") -> None:
         """Open a plate in the background.
@@ -164,6 +175,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
     def shut(self) -> None:
         """Stop all work."""
         self.queue.close()
+        self.suggestions.close()
         self._sampling.close()
         self.session.close()
         self.browsing.stop()

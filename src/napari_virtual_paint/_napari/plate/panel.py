@@ -45,6 +45,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.fields = QHBoxLayout()
         self.more = combo("The field of the well", letters=6)
         self.groups: dict[str, QPushButton] = {}
+        self.suggest, self.suggested = QPushButton("Suggest wells to stain"), words()
         self.message = words()
         self.form = PaintForm()
         self.paint_section = fold("Paint")
@@ -102,6 +103,12 @@ class PlatePanel(QWidget):  # type: ignore[misc]
     def _lay_out(self) -> None:
         self.open.setMenu(self.menu)
         self.open.setToolTip("Open a plate: a folder, a microscope's file, a table of images; or drop it onto this dock")
+        self.suggest.setToolTip(
+            "Select the wells whose staining would teach the chosen model most: far from its training images and from each other, with "
+            "controls and treatments among them"
+        )
+        self.suggest.setEnabled(False)
+        self.suggested.hide()
         self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.paint_section.addWidget(self.form)
         self.paint_section.setToolTip("Paint the stains of the whole plate")
@@ -117,6 +124,8 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         top.addLayout(colour)
         top.addWidget(self.map)
         top.addWidget(self.legend)
+        top.addWidget(self.suggest)
+        top.addWidget(self.suggested)
         top.addLayout(self._navigation())
         top.addLayout(self._toggles())
         top.addWidget(self.stains)

@@ -1,4 +1,4 @@
-"""``virtual-paint models ...``: list, show, check and describe models; see `models_rank` and `models_convert`, too."""
+"""``virtual-paint models ...``: list, show, check and describe models; see `rank` and `convert`, too."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint.cli import COMMANDS, models_convert, models_rank
+from napari_virtual_paint.cli import COMMANDS
 from napari_virtual_paint.cli._options import MODEL, Subparsers, add_axes, add_channels, add_json, add_overwrite, read_image
 from napari_virtual_paint.cli._output import ProgressBar, print_result
+from napari_virtual_paint.cli.models import convert, rank
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
@@ -41,10 +42,10 @@ def add_parser(subparsers: Subparsers) -> None:
     check.add_argument("model", metavar="PATH", help=MODEL)
     add_json(check)
     check.set_defaults(func=run_check)
-    models_rank.add_rank(actions)
-    models_convert.add_import(actions)
-    models_convert.add_export(actions)
-    models_convert.add_download(actions)
+    rank.add_rank(actions)
+    convert.add_import(actions)
+    convert.add_export(actions)
+    convert.add_download(actions)
     _add_domain(actions)
 
 
@@ -116,7 +117,7 @@ def run_domain(args: argparse.Namespace) -> int:
 def run_list(args: argparse.Namespace) -> int:
     """Print the models, bundled and the user's own, or those that are published."""
     if args.online:
-        return models_convert.run_online(args)
+        return convert.run_online(args)
     from napari_virtual_paint.models import scan, user_folder
 
     models, problems = scan()
