@@ -24,7 +24,7 @@ import numpy as np
 from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 from napari_virtual_paint.cells.measurement.measure import measure
-from napari_virtual_paint.cells.measurement.segment import Labels
+from napari_virtual_paint.counting.segmentation import Labels
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")

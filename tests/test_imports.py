@@ -18,6 +18,7 @@ ENGINE = (
     "cells",
     "channel_colors",
     "choices",
+    "counting",
     "device",
     "downloads",
     "errors",
@@ -41,6 +42,7 @@ ENGINE = (
 )
 FACES = (
     "cells",
+    "counting",
     "evaluation",
     "metrics",
     "models",

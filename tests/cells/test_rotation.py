@@ -11,9 +11,9 @@ from skimage.measure import regionprops
 from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.measure import measure, measure_crops
-from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Transform
+from napari_virtual_paint.counting.segmentation import segment
 from napari_virtual_paint.networks.cellpainter import CellPainter, rotated
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.model import CellModel, cohort_of, generate, list_cell_models, open_cell_model
     from napari_virtual_paint.cells.measurement.crops import crop, find_tile, segment_places
     from napari_virtual_paint.cells.measurement.measure import measure, measure_crops
-    from napari_virtual_paint.cells.measurement.segment import Labels, segment
     from napari_virtual_paint.cells.populations.cohort import Cohort
     from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
     from napari_virtual_paint.cells.populations.population import Population, Trust
@@ -22,7 +21,6 @@ __all__ = [
     "CellModel",
     "CellTable",
     "Cohort",
-    "Labels",
     "Population",
     "Trust",
     "cohort_of",
@@ -37,7 +35,6 @@ __all__ = [
     "open_table",
     "representative",
     "save_gallery",
-    "segment",
     "segment_places",
     "stepwise",
     "sweep",
@@ -49,7 +46,6 @@ __getattr__ = lazy_exports(
     {
         "tables.table": "CellTable open_table",
         "tables.well_medians": "well_medians",
-        "measurement.segment": "Labels segment",
         "measurement.crops": "crop find_tile segment_places",
         "measurement.measure": "measure measure_crops",
         "cp2image.model": "CellModel cohort_of generate list_cell_models open_cell_model",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_virtual_paint.cells.measurement.segment import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
+from napari_virtual_paint.counting.segmentation import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, EvaluationSettings, FieldImages
 
@@ -27,7 +27,7 @@ FULL = 65535.0  # full scale of the gray levels
 
 SMOOTHED = 1.0  # SD in pixels of the blur before the gamma, for segmentation by scikit-image
 
-ROOT = 0.5  # gamma that `cells.measurement.segment` applies itself before Otsu's threshold
+ROOT = 0.5  # gamma that `counting.segmentation` applies itself before Otsu's threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def _by_skimage(
     pixel_size: float | None,
     gamma: float,
 ) -> dict[str, LabelImage]:
-    """Segment by `cells.measurement.segment`; the square root is part of the gamma, so Otsu's threshold is one of ``x ** gamma``.
+    """Segment by `counting.segmentation`; the square root is part of the gamma, so Otsu's threshold is one of ``x ** gamma``.
 
     Noise is smoothed first: near 0, where a prediction's background lies, the gamma would amplify it more than the cells. The nuclear
     threshold is not refined to minimum cross-entropy, which is lower: the gamma has lowered it enough (on simulated fields outlines

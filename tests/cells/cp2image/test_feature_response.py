@@ -14,7 +14,7 @@ from napari_virtual_paint.cells.cp2image.feature_response import Response, respo
 from napari_virtual_paint.cells.cp2image.model import CellModel, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
-from napari_virtual_paint.cells.measurement.segment import Thresholds
+from napari_virtual_paint.counting.segmentation import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 

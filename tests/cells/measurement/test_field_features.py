@@ -11,7 +11,7 @@ import tifffile
 from skimage.measure import label
 
 from napari_virtual_paint.cells.measurement.field_features import measure_field, measure_granularity, measure_neighbors, nearest
-from napari_virtual_paint.cells.measurement.segment import Labels
+from napari_virtual_paint.counting.segmentation import Labels
 from napari_virtual_paint.errors import InputError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

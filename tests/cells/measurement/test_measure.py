@@ -24,9 +24,9 @@ from napari_virtual_paint.cells.measurement.images import find_images, full_scal
 from napari_virtual_paint.cells.measurement.kernels import reconstruct
 from napari_virtual_paint.cells.measurement.measure import measure, measure_crops
 from napari_virtual_paint.cells.measurement.mosaic import CellMosaic, cut, lay_out
-from napari_virtual_paint.cells.measurement.segment import Labels, segment
 from napari_virtual_paint.cells.tables.writing import notes, write_table
 from napari_virtual_paint.cli import main
+from napari_virtual_paint.counting.segmentation import Labels, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from evaluation_fields import STAINS, TRUTH, cells, context, field, judged, notes_of
 from napari_virtual_paint.cells.measurement.crops import places
-from napari_virtual_paint.cells.measurement.segment import Labels
+from napari_virtual_paint.counting.segmentation import Labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation import EvaluationSettings, objects
 from napari_virtual_paint.evaluation.instances.fields import SCORES, scores, scores_of

@@ -19,9 +19,9 @@ from napari_virtual_paint.cells.cp2image.run_crops import Masks, cut_run, names_
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.measurement.measure import measure
-from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.canonical_names import CanonicalNames
 from napari_virtual_paint.cells.tables.table import CellTable, open_table
+from napari_virtual_paint.counting.segmentation import segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading.file_series import matching
 from napari_virtual_paint.runtime.atomic_write import make_folder, updating

@@ -19,9 +19,9 @@ from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measurin
 from napari_virtual_paint.cells.cp2image.realism import Realism, judge
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_masks
 from napari_virtual_paint.cells.measurement.measure import measure_crops
-from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.cells.transform import Floats
 from napari_virtual_paint.choices import CellMeasure
+from napari_virtual_paint.counting.segmentation import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.running_stats import pearson

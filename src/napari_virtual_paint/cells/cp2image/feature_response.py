@@ -13,9 +13,9 @@ from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, parse, u
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.measurement.measure import measure_crops
-from napari_virtual_paint.cells.measurement.segment import Thresholds, nuclei_channel
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import sweep
+from napari_virtual_paint.counting.segmentation import Thresholds, nuclei_channel
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.cp2image.run_crops import RunCrops, cut_run, names_channel_files
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.images import Image, find_images, planes_of
-from napari_virtual_paint.cells.measurement.segment import Thresholds
+from napari_virtual_paint.counting.segmentation import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, segment
+from napari_virtual_paint.counting.segmentation import Labels, Thresholds, segment
 from napari_virtual_paint.errors import InputError
 
 SIDES = range(16, 257)  # place sides that are tried when detecting a montage, px

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_virtual_paint.cells.measurement.segment import LabelImage, Labels
+from napari_virtual_paint.counting.segmentation import LabelImage, Labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.extras import require
 

@@ -17,7 +17,7 @@ from napari_virtual_paint.cells.measurement.cp_measure import GROUPS, TEXTURE_SC
 from napari_virtual_paint.cells.measurement.crops import find_tile, segment_places
 from napari_virtual_paint.cells.measurement.field_features import measure_field
 from napari_virtual_paint.cells.measurement.measure import measuring
-from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
+from napari_virtual_paint.counting.segmentation import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.delimited_text import read_rows

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_virtual_paint.cells.measurement.segment import Thresholds, segment
 from napari_virtual_paint.cells.transform import Floats
+from napari_virtual_paint.counting.segmentation import Thresholds, segment
 
 
 def own_masks(

@@ -18,7 +18,7 @@ from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, TEXTURE_SCALE, Values
 from napari_virtual_paint.cells.measurement.distributions import granular_spectra
 from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blank, cut, lay_out
-from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
+from napari_virtual_paint.counting.segmentation import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool

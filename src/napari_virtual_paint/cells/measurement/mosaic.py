@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_virtual_paint.cells.measurement.segment import Labels
+from napari_virtual_paint.counting.segmentation import Labels
 
 GAP = 2  # background pixels around each cell
 

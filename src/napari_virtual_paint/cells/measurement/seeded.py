@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import measure, segmentation
 
-from napari_virtual_paint.cells.measurement.segment import (
+from napari_virtual_paint.counting.segmentation import (
     Floats,
     LabelImage,
     Labels,

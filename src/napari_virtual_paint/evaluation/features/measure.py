@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 from napari_virtual_paint.cells.measurement.measure import CHUNK, measure_images
-from napari_virtual_paint.cells.measurement.segment import Labels
+from napari_virtual_paint.counting.segmentation import Labels
 from napari_virtual_paint.evaluation.context import TRUTH, Context, FieldImages
 from napari_virtual_paint.evaluation.objects import FULL, objects_of, without_border
 

@@ -198,7 +198,7 @@ def stem(key: str) -> str:
 def code_digest() -> str:
     """Return a digest of the code that produces the results: those of another version of it don't count."""
     here = Path(__file__).parents[1]
-    files = [each for package in (here, here.parent / "cells", here.parent / "metrics") for each in package.rglob("*")]
+    files = [each for package in (here, *(here.parent / name for name in ("cells", "counting", "metrics"))) for each in package.rglob("*")]
     found = hashlib.sha256(__version__.encode())
     for file in sorted(each for each in files if each.is_file() and each.suffix in CODE):
         found.update(file.read_bytes())

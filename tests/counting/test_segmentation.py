@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint.cells.measurement.crops import places, segment_places
-from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
+from napari_virtual_paint.counting.segmentation import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field
