@@ -24,8 +24,8 @@ NormalizeOver = Literal["frame", "series"]
 """What the statistics of the normalization are taken over."""
 ScoreScale = Literal["zscore", "raw"]
 """Scale of the images that are scored; see `metrics.score`."""
-Segmenter = Literal["auto", "skimage", "cellpose"]
-"""What finds nuclei and cells for an evaluation; ``auto`` is Cellpose if it is installed, else scikit-image."""
+Segmenter = Literal["auto", "skimage", "cellpose", "instanseg"]
+"""What finds nuclei and cells; ``auto`` is Cellpose if it is installed, else scikit-image."""
 FeatureNetworkName = Literal["auto", "inception", "cells"]
 """Network of the Fréchet distance of generated cells; see `cells.cp2image.frechet`."""
 CellMeasure = Literal["gain", "frechet", "auc", "spectrum"]

@@ -57,6 +57,9 @@ STUDY = {"name": "A study", "output": "OUTPUT", "domains": DOMAINS, "training": 
 WRITERS = {
     "predict": Writer(lambda source, output: ["predict", source, "-m", "neurons-phase", "-o", output], ".ome.tif"),
     "predict to Zarr": Writer(lambda source, output: ["predict", source, "-m", "neurons-phase", "-o", output], ".ome.zarr", folder=True),
+    "count": Writer(lambda source, output: ["count", source, "-o", output, "--overwrite"], ".csv"),
+    "count, truth": Writer(lambda source, output: ["count", "other.tif", "--truth", source, "-o", output, "--overwrite"], ".csv"),
+    "count, labels": Writer(lambda source, output: ["count", source, "-o", "t.csv", "--labels", output, "--overwrite"], ".ome.tif"),
     "phase": Writer(lambda source, output: ["phase", source, "--na", "0.5", "--condenser-na", "0.3", "-o", output], ".ome.tif"),
     "register": Writer(lambda source, output: ["register", source, "other.tif", "-o", output], ".tif"),
     "register onto it": Writer(lambda source, output: ["register", "other.tif", source, "-o", output, "--overwrite"], ".tif"),

@@ -34,6 +34,7 @@ COMMANDS = {
     "phase": "reconstruct the phase from brightfield planes at different focus",
     "domain": "check how far images are from a model's training images",
     "evaluate": "score a prediction against the true stains",
+    "count": "find, measure and count nuclei and cells in painted or real stains",
     "register": "find the position of an image in a stain from another microscope",
     "train": "train a model from a configuration file",
     "teach": "teach a model on a few stained fields",

@@ -14,6 +14,7 @@ from skimage import filters, measure, segmentation
 from skimage.morphology import disk, h_maxima
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.stain_names import default_synonyms
 
 Floats = npt.NDArray[np.floating[Any]]
 LabelImage = npt.NDArray[np.int32]
@@ -28,12 +29,20 @@ FLOOR = 0.02  # added to the roots of stains before the logarithm, so that the n
 
 FAINTEST = 1.15  # least ratio of the mean root of signal to that of background; below it there is only noise
 
+CORE = 0.6  # share of an object's level above background beyond which lies its core, where touching nuclei are apart
+
+NECK = 0.87  # width of a neck, as a share of the thinner of the two parts, below which these are two nuclei
+
+SMOOTHING = 0.1  # SD of the blur of the distance transform, as a share of the objects' half-width
+
+NARROWEST = 0.25  # px, distance from the edge below which there is no difference in width
+
 MIN_DIAMETER = 4.0  # least nucleus diameter in micrometers (if the pixel size is known; else 8 px)
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none."""
+    """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none, infinite where nothing is above it."""
 
     nuclei: float = float("nan")  # in the nuclear channel
     cells: float = float("nan")  # in the mean over the channels that show the cell
@@ -60,7 +69,7 @@ class Labels:
         return cls(nuclei, cells, np.where(nuclei > 0, 0, cells).astype(np.int32), thresholds)
 
 
-def nuclei_channel(channels: Sequence[str], nuclei: str | None = None) -> int:
+def nuclei_channel(channels: Sequence[str], nuclei: str | None = None, *, what: str = "nuclei") -> int:
     """Return the position of the nuclear channel.
 
     Parameters
@@ -68,7 +77,9 @@ def nuclei_channel(channels: Sequence[str], nuclei: str | None = None) -> int:
     channels
         Names of the channels.
     nuclei
-        Name, or position as text; by default the channel called DNA, DAPI or Hoechst.
+        Name, or position as text; by default the channel called DNA, DAPI or Hoechst, else the only one whose name means that stain.
+    what
+        What the named channel is to show, for the error's sentence and option.
 
     Raises
     ------
@@ -81,12 +92,15 @@ def nuclei_channel(channels: Sequence[str], nuclei: str | None = None) -> int:
             for position, name in enumerate(folded):
                 if name == known or re.match(rf"{known}\b|{known}\d*_", name):
                     return position
+        meant = [position for position, name in enumerate(channels) if default_synonyms().stain_of(name) == "DNA"]
+        if len(meant) == 1:
+            return meant[0]
         raise InputError(f"No channel is called DNA, DAPI or Hoechst; name the nuclei's among {', '.join(channels)} (--nuclei).")
     if nuclei.casefold().strip() in folded:
         return folded.index(nuclei.casefold().strip())
     if nuclei.isdigit() and int(nuclei) < len(channels):
         return int(nuclei)
-    raise InputError(f"There is no channel {nuclei!r} for the nuclei; there are {', '.join(channels)}.")
+    raise InputError(f"There is no channel {nuclei!r} for the {what}; there are {', '.join(channels)} (--{what}).")
 
 
 def segment(
@@ -100,6 +114,8 @@ def segment(
     thresholds: Thresholds | None = None,
     keep_border: bool = False,
     single: bool = False,
+    faintest: float = 0.0,
+    outline: float = 0.0,
 ) -> Labels:
     """Segment nuclei by Otsu's threshold and cells by a watershed from the nuclei.
 
@@ -129,6 +145,11 @@ def segment(
         Whether to keep cells at the border.
     single
         Whether there is at most one cell, in the center (a crop, or a place of a montage); nuclei are not split then.
+    faintest
+        Nuclei whose level above the background is below this share of the median nucleus's are dropped: a painted image has such
+        spots where its model is unsure.
+    outline
+        Outline of a nucleus, as a share of its own level above the background, where that lies within the common threshold.
 
     Raises
     ------
@@ -141,9 +162,12 @@ def segment(
     unit = np.nan_to_num(np.asarray(planes, np.float32)) / np.broadcast_to(np.asarray(scale, np.float32), (len(channels),))[:, None, None]
     diameter = MIN_DIAMETER / pixel_size if pixel_size else 8.0
     if method == "cellpose":
-        found, cut = _cellpose(unit[position]), float("nan")
+        from napari_virtual_paint.counting.learned import by_cellpose, segmenter_of
+
+        segmenter_of("cellpose")
+        found, cut = by_cellpose(list(unit), position, ())["nuclei"], float("nan")
     else:
-        found, cut = _nuclei(unit[position], thresholds, diameter, single)
+        found, cut = _nuclei(unit[position], thresholds, diameter, single, faintest, outline)
     cells, edge = _cells(unit, channels, position, found, thresholds)
     if not keep_border:
         cells = np.where(np.isin(cells, _at_border(cells)), 0, cells)
@@ -202,27 +226,105 @@ def cell_signal(unit: Floats, channels: Sequence[str], position: int) -> Floats 
     return np.asarray(np.mean([_deviation(unit[i]) for i in light], axis=0)) if light else None
 
 
+def shows_cells(name: str) -> bool:
+    """Return whether a channel other than the nuclear one shows the cell: a stain or transmitted light, by its name."""
+    return _SCATTER.search(name) is None
+
+
+def stained(name: str) -> bool:
+    """Return whether a channel is a stain by its name, neither transmitted light nor scatter."""
+    return _TRANSMITTED.search(name) is None and _SCATTER.search(name) is None
+
+
 def _stains(channels: Sequence[str], position: int) -> list[int]:
-    return [i for i, name in enumerate(channels) if i != position and not _TRANSMITTED.search(name) and not _SCATTER.search(name)]
+    return [i for i, name in enumerate(channels) if i != position and stained(name)]
 
 
-def _nuclei(plane: Floats, thresholds: Thresholds | None, diameter: float, single: bool) -> tuple[LabelImage, float]:
+def otsu_of(plane: npt.NDArray[Any]) -> float:
+    """Return Otsu's threshold of a nuclear stain in the units of `nucleus_signal`, NaN where nothing stands out."""
+    return _otsu(_root(plane))
+
+
+def _nuclei(
+    plane: Floats, thresholds: Thresholds | None, diameter: float, single: bool, faintest: float = 0.0, outline: float = 0.0
+) -> tuple[LabelImage, float]:
     signal = _root(plane)
-    cut = _refined(plane, _otsu(signal)) if thresholds is None or not np.isfinite(thresholds.nuclei) else thresholds.nuclei
+    cut = _refined(plane, _otsu(signal)) if thresholds is None or np.isnan(thresholds.nuclei) else thresholds.nuclei
     mask = ndimage.binary_fill_holes(signal > cut)
     least = np.pi / 4 * diameter**2
-    labels = measure.label(mask) if single else _split(mask, diameter)
+    labels = measure.label(mask) if single else _split(mask, signal**2, least)
+    if faintest or outline:
+        labels = _own_levels(labels, signal**2, mask, least, faintest, outline)
     sizes = np.bincount(labels.ravel())
     small = np.flatnonzero(sizes < least)
     return np.where(np.isin(labels, small), 0, labels).astype(np.int32), cut
 
 
-def _split(mask: npt.NDArray[np.bool_], diameter: float) -> LabelImage:
-    """Split touching nuclei where the mask is narrow: a watershed of the distance transform from its maxima."""
-    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
-    peaks = h_maxima(distance, diameter / 8)
-    labels: LabelImage = segmentation.watershed(-distance, measure.label(peaks), mask=mask)
+def _split(mask: npt.NDArray[np.bool_], intensity: Floats, least: float) -> LabelImage:
+    """Split touching nuclei where their bright cores have a neck: a watershed of the distance transform from its maxima.
+
+    The core of an object is what is brighter than a share of its own level (`CORE`), since the blur between two nuclei closes the gap
+    at a common threshold. Two maxima are two nuclei if the neck between them is narrower than a share (`NECK`) of the thinner part:
+    the h-maxima of the distance's logarithm. So both rules follow the objects' own size and brightness, and no length is fixed.
+    """
+    pieces = measure.label(mask)
+    background = _outside(intensity, mask)
+    levels = _medians(intensity, pieces)
+    core = mask & (intensity > (background + CORE * (levels - background))[pieces])
+    core = _without_small(ndimage.binary_fill_holes(core), least / 2)
+    depth = ndimage.distance_transform_edt(core)
+    depth = ndimage.gaussian_filter(depth, _typical_radius(depth, core) * SMOOTHING)
+    height = np.where(core, np.log(np.maximum(depth, NARROWEST)), np.log(NARROWEST))
+    peaks = measure.label(h_maxima(height, -np.log(NECK))) * core
+    parts = segmentation.watershed(-height, peaks, mask=core)
+    labels: LabelImage = segmentation.watershed(-intensity, parts, mask=mask)
     return labels
+
+
+def _typical_radius(depth: Floats, core: npt.NDArray[np.bool_]) -> float:
+    """Return the half-width of the objects in pixels: the median over them, each weighted by its area; 0 without any."""
+    pieces = measure.label(core)
+    numbers = np.arange(1, int(pieces.max(initial=0)) + 1)
+    return _weighted_median(np.asarray(ndimage.maximum(depth, pieces, numbers)), np.bincount(pieces.ravel())[1:]) if len(numbers) else 0.0
+
+
+def _own_levels(
+    labels: LabelImage, intensity: Floats, mask: npt.NDArray[np.bool_], least: float, faintest: float, outline: float
+) -> LabelImage:
+    """Cut each nucleus at a share of its own level, and drop those far fainter than the others (see `segment`)."""
+    background = _outside(intensity, mask)
+    contrast = _medians(intensity, labels) - background
+    contrast[0] = 0
+    cut = np.where(intensity < (background + outline * contrast)[labels], 0, labels)
+    sizes = np.bincount(cut.ravel(), minlength=len(contrast))
+    large = (sizes >= least) & (np.arange(len(sizes)) > 0)
+    if not large.any():
+        return cut.astype(np.int32)
+    faint = contrast < faintest * _weighted_median(contrast[large], sizes[large])
+    return np.where(faint[cut], 0, cut).astype(np.int32)
+
+
+def _outside(intensity: Floats, mask: npt.NDArray[np.bool_]) -> float:
+    """Return the level of the background."""
+    return float(np.median(intensity[~mask])) if not mask.all() else float(intensity.min())
+
+
+def _medians(intensity: Floats, labels: LabelImage) -> Floats:
+    """Return the median of each label by its number; 0 for the background."""
+    numbers = np.arange(1, int(labels.max(initial=0)) + 1)
+    return np.concatenate([[0.0], np.atleast_1d(ndimage.median(intensity, labels, numbers))]) if len(numbers) else np.zeros(1)
+
+
+def _weighted_median(values: Floats, weights: npt.NDArray[Any]) -> float:
+    order = np.argsort(values)
+    summed = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(summed, summed[-1] / 2)])
+
+
+def _without_small(mask: npt.NDArray[np.bool_], least: float) -> npt.NDArray[np.bool_]:
+    pieces = measure.label(mask)
+    kept: npt.NDArray[np.bool_] = mask & (np.bincount(pieces.ravel()) >= least)[pieces]
+    return kept
 
 
 def _cells(
@@ -281,14 +383,3 @@ def only_central(labels: Labels) -> Labels:
     """Return labels with the central cell alone, as number 1; empty if no nucleus is near the center."""
     chosen = labels.cells == _central(labels.nuclei, labels.cells)
     return Labels.of(chosen & (labels.nuclei > 0), chosen, labels.thresholds)
-
-
-def _cellpose(plane: Floats) -> LabelImage:
-    """Segment nuclei by Cellpose's own default model (Stringer et al. 2021)."""
-    try:
-        from cellpose import models
-    except ModuleNotFoundError:
-        raise InputError('Cellpose is not installed; pip install "cellpose", or choose the segmentation otsu.') from None
-    maker = getattr(models, "CellposeModel", None) or models.Cellpose
-    labels = maker().eval(plane)[0]
-    return np.asarray(labels, np.int32)

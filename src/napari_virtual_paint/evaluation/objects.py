@@ -1,22 +1,21 @@
-"""Segment nuclei and cells of one field and source, once for all levels: scikit-image, or Cellpose where it is installed.
+"""Segment nuclei and cells of one field and source, once for all levels: scikit-image, Cellpose or InstanSeg.
 
 Images are brightened by a gamma first (Tonks et al. 2024: 0.3), truth and predictions alike.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
+from napari_virtual_paint.counting import learned
+from napari_virtual_paint.counting.pairing import paired_labels
 from napari_virtual_paint.counting.segmentation import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, EvaluationSettings, FieldImages
@@ -40,7 +39,7 @@ class Objects:
     labels: Labels | None
     """Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where a kind is missing. Cells without a
     nucleus and nuclei without a cell are left out."""
-    segmenter: Literal["skimage", "cellpose"]  # ``skimage`` or ``cellpose``
+    segmenter: learned.SegmenterName
     version: str  # version of that library
     stains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # ``nuclei`` and ``cells`` -> the stains used
 
@@ -92,28 +91,17 @@ def find_objects(planes: npt.NDArray[Any], stains: Sequence[str], pixel_size: fl
         If a named stain is missing, no stain shows nuclei, or Cellpose is requested but unavailable.
     """
     nuclei, cells = _stains(stains, settings)
-    segmenter = segmenter_of(settings)
-    if segmenter == "cellpose":
-        bright = [(np.asarray(planes[i], np.float32) / FULL) ** settings.gamma for i in range(len(stains))]
-        found = _by_cellpose(bright, nuclei, cells)
-    else:
+    segmenter = learned.segmenter_of(settings.segmenter)
+    if segmenter == "skimage":
         found = _by_skimage(planes, stains, nuclei, cells, pixel_size, settings.gamma)
+    else:
+        bright = [(np.asarray(planes[i], np.float32) / FULL) ** settings.gamma for i in range(len(stains))]
+        by_cellpose = segmenter == "cellpose"
+        found = learned.by_cellpose(bright, nuclei, cells) if by_cellpose else learned.by_instanseg(bright, nuclei, cells, pixel_size)
     labels = paired_labels(found["nuclei"], found["cells"]) if len(found) == len(OBJECTS) else None
     shown = {"nuclei": (nuclei,) if nuclei is not None else (), "cells": cells or ((nuclei,) if nuclei is not None else ())}
     named = {name: tuple(stains[i] for i in shown[name]) for name in found}
-    version = importlib.metadata.version("cellpose" if segmenter == "cellpose" else "scikit-image")
-    return Objects(found, labels, segmenter, version, named)
-
-
-def segmenter_of(settings: EvaluationSettings) -> Literal["skimage", "cellpose"]:
-    """Return the segmenter; whether Cellpose is installed is checked without importing it.
-
-    Raises `InputError` if Cellpose is requested but not installed.
-    """
-    there = importlib.util.find_spec("cellpose") is not None
-    if settings.segmenter == "cellpose" and not there:
-        raise InputError('Cellpose is not installed; run: pip install cellpose, or choose the segmenter "skimage".')
-    return "cellpose" if there and settings.segmenter != "skimage" else "skimage"
+    return Objects(found, labels, segmenter, learned.segmenter_version(segmenter), named)
 
 
 def _stains(stains: Sequence[str], settings: EvaluationSettings) -> tuple[int | None, tuple[int, ...]]:
@@ -168,77 +156,6 @@ def _otsu(plane: npt.NDArray[np.float32]) -> Thresholds:
     cut = float(threshold_otsu(signal))
     above = signal > cut
     return Thresholds(cut if signal[above].mean() > FAINTEST * signal[~above].mean() else float("nan"))
-
-
-def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, cells: tuple[int, ...]) -> dict[str, LabelImage]:
-    """Segment by Cellpose (Stringer et al. 2021; version 4: Pachitariu et al. 2025), cells with the nuclei as second channel."""
-    found = {}
-    if nuclei is not None:
-        found["nuclei"] = _cellpose("nuclei", bright[nuclei])
-    if cells:
-        body = np.mean([bright[i] for i in cells], axis=0)
-        found["cells"] = _cellpose("cells", body, None if nuclei is None else bright[nuclei])
-    elif nuclei is not None:
-        found["cells"] = found["nuclei"]
-    return found
-
-
-def _cellpose(kind: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
-    model, old = _cellpose_model(kind)
-    # Before version 4 it needs the meaning of the channels (0 is "gray" or "none") and an instruction to estimate the object size.
-    options: dict[str, Any] = {"channels": [0, 0], "diameter": None} if old else {}
-    image = plane
-    if nuclei is not None:
-        image = np.stack([plane, nuclei, np.zeros_like(plane)], axis=-1)
-        options |= {"channels": [1, 2], "channel_axis": -1} if old else {"channel_axis": -1}
-    try:
-        labels = model.eval(image, **options)[0]
-    except Exception as error:
-        raise InputError(f'Cellpose could not be used ({type(error).__name__}: {error}); choose the segmenter "skimage".') from error
-    return np.asarray(labels, np.int32)
-
-
-@lru_cache(maxsize=2)
-def _cellpose_model(kind: str) -> tuple[Any, bool]:
-    """Return Cellpose's default model, once per process, and whether its version is below 4, which has one model for everything."""
-    from cellpose import models
-
-    old = int(importlib.metadata.version("cellpose").partition(".")[0]) < 4
-    try:  # it looks for itself whether there is a GPU
-        if old:
-            return models.Cellpose(gpu=True, model_type="nuclei" if kind == "nuclei" else "cyto3"), True
-        return models.CellposeModel(gpu=True), False
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"Cellpose's model could not be loaded ({reason}); it is fetched when it is first used, so connect once or choose the "
-            'segmenter "skimage".'
-        ) from error
-
-
-def paired_labels(nuclei: LabelImage, cells: LabelImage) -> Labels:
-    """Give separately segmented nuclei and cells common numbers.
-
-    A nucleus belongs to the cell that contains most of it; of several in one cell the largest counts.
-
-    Parameters
-    ----------
-    nuclei, cells
-        Label images, axes YX.
-    """
-    top = int(cells.max(initial=0)) + 1
-    both = np.bincount((nuclei.astype(np.int64) * top + cells).ravel(), minlength=top * (int(nuclei.max(initial=0)) + 1)).reshape(-1, top)
-    sizes = both.sum(axis=1)
-    home = np.zeros(len(both), np.int32)
-    taken = set()
-    for number in sorted(range(1, len(both)), key=lambda i: -sizes[i]):
-        if not sizes[number]:
-            continue
-        best = int(both[number].argmax())
-        if best and best not in taken:
-            taken.add(best)
-            home[number] = best
-    return Labels.of(home[nuclei], cells)
 
 
 def without_border(labels: Labels) -> Labels:

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from napari_virtual_paint.runtime import generators
+from napari_virtual_paint.runtime.generators import POLL
+
 T = TypeVar("T")
-POLL = 0.1  # seconds between two places to cancel
 
 
 class Stopped(Exception):  # noqa: N818 - no fault
@@ -28,13 +30,7 @@ def waited(function: Callable[[], T], idle: Any) -> Generator[Any, None, T]:
 
     Where the generator is closed before, the thread goes on to the function's end, and the result is dropped.
     """
-    pool = _thread()
-    try:
-        future = pool.submit(function)
-        yield from _idle(future, idle)
-        return future.result()
-    finally:
-        pool.shutdown(wait=False)
+    return (yield from generators.waited(function, idle, _thread()))
 
 
 def cancellable(steps: Iterator[T], network: nn.Module, kind: str, idle: T) -> Iterator[T]:

@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -128,6 +128,21 @@ class ZarrImages:
                 return ()
             found.append(_to_tczyx(_pixels(array, self._path), _letters(described, array.shape, self._path)))
         return tuple(found)
+
+    def labels(self, index: int) -> dict[str, Stack]:
+        """Return the label images of an image by their names, one channel each; none where it has none, or they can't be read."""
+        folder = (self._root / self._groups[index] if self._groups[index] else self._root) / "labels"
+        found: dict[str, Stack] = {}
+        if not folder.is_dir() or self._zip is not None:
+            return found
+        listed = group_attributes(folder, self._path).get("labels")
+        for name in listed if isinstance(listed, list) else ():
+            with suppress(ReadError), ExitStack() as files:
+                image = ZarrImages(str(Path(str(folder)) / inside_store(str(name), self._path)), files)
+                stack = image.read(0)
+                if stack.dtype.kind in "ui" and stack.shape[1] == 1:
+                    found[str(name)] = stack
+        return found
 
     def _plain_array(self, folder: Folder, axes: str | None) -> Stack:
         """Return a zarr array without OME metadata, whose axes the user names."""

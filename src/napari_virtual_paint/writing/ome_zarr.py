@@ -17,6 +17,8 @@ import numpy as np
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
+from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 from napari_virtual_paint.runtime.scratch import release
 from napari_virtual_paint.stack import Array, Stack
 from napari_virtual_paint.writing.blocks import LARGEST, BlockReader, Pixels
@@ -116,14 +118,62 @@ def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, 
     group, options = _open(image / "labels", version)
     group.attrs.update({"ome": {"version": version, "labels": list(labels)}} if version == "0.5" else {"labels": list(labels)})
     for name, stack in labels.items():
-        label_group = group.create_group(name)
-        levels, coarse = _write_pyramid(label_group, stack, _ArrayFormat(options, packed, nearest=True))
-        attributes = _attributes(stack, levels, coarse, name, version)
-        ome = attributes.get("ome", attributes)
-        del ome["omero"]
-        ome["multiscales"][0]["type"] = "nearest"
-        ome["image-label"] = {"source": {"image": "../../"}} | ({} if version == "0.5" else {"version": version})
-        label_group.attrs.update(attributes)
+        _write_label(group.create_group(name), stack, name, version, _ArrayFormat(options, packed, nearest=True))
+
+
+def _write_label(group: Any, stack: Stack, name: str, version: Version, form: _ArrayFormat) -> None:
+    """Write one label image into its group."""
+    levels, coarse = _write_pyramid(group, stack, form)
+    attributes = _attributes(stack, levels, coarse, name, version)
+    ome = attributes.get("ome", attributes)
+    del ome["omero"]
+    ome["multiscales"][0]["type"] = "nearest"
+    ome["image-label"] = {"source": {"image": "../../"}} | ({} if version == "0.5" else {"version": version})
+    group.attrs.update(attributes)
+
+
+def add_labels(labels: Mapping[str, Stack], image: Path, *, overwrite: bool = False) -> None:
+    """Add label images to an OME-Zarr image that is there, as ``labels/NAME``; its pixels and other labels stay as they are.
+
+    Parameters
+    ----------
+    labels
+        Name -> image of one channel, integers with 0 as background.
+    image
+        Folder of the image.
+    overwrite
+        Whether to replace labels of the same names.
+
+    Raises
+    ------
+    WriteError
+        If it is no OME-Zarr image, has such labels, or can't be written; whatever was there before is untouched.
+    """
+    version: Version = "0.5" if (image / "zarr.json").is_file() else "0.4"
+    if not is_zarr(image) or "multiscales" not in group_attributes(image, str(image)):
+        raise WriteError(image, "it is no OME-Zarr image, to which labels could be added")
+    folder = image / "labels"
+    known = _listed_labels(folder) if folder.is_dir() else []
+    if not overwrite and (there := [name for name in labels if name in known]):
+        raise WriteError(image, f"it has labels called {' and '.join(there)} already; they are replaced with --overwrite")
+    folder.mkdir(exist_ok=True)
+    for name, stack in labels.items():
+        with replacing(folder / name, overwrite=True, folder=is_zarr, cached=False) as beside:
+            group, options = _open(beside, version)
+            _write_label(group, stack, name, version, _ArrayFormat(options, packed=True, nearest=True))
+    listed = list(dict.fromkeys([*known, *labels]))
+    attributes = {"ome": {"version": version, "labels": listed}} if version == "0.5" else {"labels": listed}
+    if version == "0.5":
+        write_text(folder / "zarr.json", json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+    else:
+        write_text(folder / ".zgroup", json.dumps({"zarr_format": 2}))
+        write_text(folder / ".zattrs", json.dumps(attributes))
+
+
+def _listed_labels(folder: Path) -> list[str]:
+    """Return the names of the labels that a ``labels`` group lists."""
+    listed = group_attributes(folder, str(folder)).get("labels")
+    return [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
 
 
 def zarr_version(path: Path, version: Version | None = None) -> Version:

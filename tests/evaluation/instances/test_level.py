@@ -18,14 +18,16 @@ from scipy import ndimage
 
 from evaluation_fields import STAINS, TRUTH, cells, context, field, judged, notes_of
 from napari_virtual_paint.cells.measurement.crops import places
+from napari_virtual_paint.counting import learned
+from napari_virtual_paint.counting.pairing import paired_labels
 from napari_virtual_paint.counting.segmentation import Labels
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation import EvaluationSettings, objects
+from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.instances.fields import SCORES, scores, scores_of
 from napari_virtual_paint.evaluation.instances.level import INSTANCES
 from napari_virtual_paint.evaluation.instances.matching import overlaps
 from napari_virtual_paint.evaluation.instances.pictures import EXTRA, FOUND, LOST, window
-from napari_virtual_paint.evaluation.objects import find_objects, objects_of, paired_labels, without_border
+from napari_virtual_paint.evaluation.objects import find_objects, objects_of, without_border
 from napari_virtual_paint.reading import read
 
 TRUE = cells(0)
@@ -182,13 +184,13 @@ def test_cellpose_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, "cellpose.models", models)
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version if name == "cellpose" else real(name))
-    objects._cellpose_model.cache_clear()
+    learned._cellpose_model.cache_clear()
     FakeModel.asked.clear()
     try:
         found = find_objects(TRUE, STAINS, 1.0, EvaluationSettings())
         skimage = find_objects(TRUE, STAINS, 1.0, SKIMAGE)
     finally:
-        objects._cellpose_model.cache_clear()
+        learned._cellpose_model.cache_clear()
     assert (found.segmenter, found.version, skimage.segmenter) == ("cellpose", version, "skimage")
     assert found.found["nuclei"].max() == 16
     assert found.labels is not None

@@ -33,7 +33,7 @@ LEVEL_TIPS = {
     "features": "CellProfiler's features of every cell, measured in both: how well they correlate, and which are lost",
     "profiles": "Wells by their features: UMAP, mechanisms found again, toxic or not; measures the features, too",
 }
-SEGMENTERS = {"auto": "Cellpose where installed", "skimage": "scikit-image", "cellpose": "Cellpose"}
+SEGMENTERS = {"auto": "Cellpose where installed", "skimage": "scikit-image", "cellpose": "Cellpose", "instanseg": "InstanSeg"}
 SMALL = 26  # smallest width of a button with one letter, in pixels; a large font needs more
 WELL_FIELDS = {
     "treatment": ("Treatment", "Column of what was added to the wells"),

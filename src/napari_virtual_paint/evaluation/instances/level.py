@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_virtual_paint.counting.learned import segmenter_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.instances.fields import (
     FIELD_COLUMNS,
@@ -24,7 +25,7 @@ from napari_virtual_paint.evaluation.instances.fields import (
 from napari_virtual_paint.evaluation.instances.matching import PREDICTED_STATES, THRESHOLDS, TRUE_STATES, Counts
 from napari_virtual_paint.evaluation.instances.pictures import overlay_figures
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables, split_rows, whole_table
-from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
+from napari_virtual_paint.evaluation.objects import OBJECTS
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
 from napari_virtual_paint.metrics.metric import Good
@@ -50,7 +51,7 @@ class Instances:
 
     def check(self, context: Context) -> None:
         """Raise `InputError` where a named stain is missing, or Cellpose is requested but not installed."""
-        segmenter_of(context.settings)
+        segmenter_of(context.settings.segmenter)
         for option, stain in (("--nuclei", context.settings.nuclei), ("--cells", context.settings.cells)):
             if stain is not None and stain.casefold().strip() not in [each.casefold().strip() for each in context.stains]:
                 raise InputError(
@@ -283,7 +284,7 @@ def _notes(table: pd.DataFrame, context: Context) -> list[str]:
     """Return notes on how objects were segmented, and where none were found."""
     if table.empty:
         return ["No stain shows nuclei or cells that could be found, so this level is empty."]
-    how = {"skimage": "scikit-image (Otsu's threshold and watershed)", "cellpose": "Cellpose"}
+    how = {"skimage": "scikit-image (Otsu's threshold and watershed)", "cellpose": "Cellpose", "instanseg": "InstanSeg"}
     used = " and ".join(f"{how[name]} {version}" for name, version in dict.fromkeys(zip(table["segmenter"], table["version"], strict=True)))
     out = [
         f"Nuclei and cells were found by {used} after a gamma of {context.settings.gamma:g}, in the truth and in the predictions alike; "
