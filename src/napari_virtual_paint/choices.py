@@ -30,6 +30,10 @@ FeatureNetworkName = Literal["auto", "inception", "cells"]
 """Network of the Fréchet distance of generated cells; see `cells.cp2image.frechet`."""
 CellMeasure = Literal["gain", "frechet", "auc", "spectrum"]
 """Measures of a cell model beside its correlations, each of which can be left out; see `cells.cp2image.evaluate`."""
+PixelType = Literal["float32", "uint16"]
+"""Types of the pixels of painted stains in a file; see `painting.gray_levels`."""
+GrayRange = Literal["model", "percentiles", "controls"]
+"""What the gray levels of painted stains span: the model's own range, that of painted fields, or that of a plate's controls."""
 TransformKind = Literal["translation", "rigid", "similarity"]
 """What a registration may change: ``rigid`` adds rotation, ``similarity`` one scale for both axes, too."""
 PhaseMode = Literal["2d", "3d"]

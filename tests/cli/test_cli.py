@@ -25,6 +25,7 @@ from napari_virtual_paint.cli import COMMANDS, _output, main, predict
 from napari_virtual_paint.cli._options import add_channels, add_painting, paint_settings
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
+from napari_virtual_paint.painting.gray_levels import original_values
 from napari_virtual_paint.painting.settings import CHOICES, WITHOUT_OPTION, PaintSettings
 from napari_virtual_paint.preprocessing import Microscope, PhaseSettings
 from napari_virtual_paint.reading import read
@@ -351,6 +352,26 @@ def test_predict_again_replaces_the_output(package: Path, field: Path, tmp_path:
     assert "DNA, ER by tiny 0.1.0" in capfd.readouterr().out
     assert read(output).channels == ("DNA", "ER")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["field.ome.tif", "out.ome.tif"]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+@pytest.mark.parametrize("span", ["model", "percentiles"])
+def test_predict_as_gray_levels_that_can_be_undone(
+    package: Path, field: Path, tmp_path: Path, suffix: str, span: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In memory, and where the output is written while it is painted."""
+    assert run("predict", field, "-m", package, "-o", tmp_path / "plain.ome.tif") == 0
+    plain = np.asarray(read(tmp_path / "plain.ome.tif").data)
+    capfd.readouterr()
+    for limit, name in ((predict.IN_MEMORY, "whole"), (0, "blocks")):
+        monkeypatch.setattr(predict, "IN_MEMORY", limit)
+        gray = ("--dtype", "uint16", "--range", span, "--json")
+        assert run("predict", field, "-m", package, "-o", tmp_path / f"{name}{suffix}", *gray) == 0
+        levels = json.loads(capfd.readouterr().out)["gray_levels"]
+        written = read(tmp_path / f"{name}{suffix}")
+        assert (written.dtype, levels["range"], list(levels["stains"])) == (np.uint16, span, ["DNA", "ER"])
+        step = max(each["scale"] for each in levels["stains"].values())
+        np.testing.assert_allclose(np.asarray(original_values(written).data), plain, atol=step)
 
 
 def test_predict_into_a_file_where_memory_is_short(

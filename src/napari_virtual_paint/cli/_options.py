@@ -8,7 +8,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import BLENDS, TTA_LABELS, Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
+from napari_virtual_paint.choices import (
+    BLENDS,
+    TTA_LABELS,
+    Blend,
+    DeviceChoice,
+    Merge,
+    NormalizeOver,
+    PixelType,
+    Precision,
+    TtaKind,
+    values_of,
+)
 from napari_virtual_paint.cli._output import print_note, print_notes, split_list
 from napari_virtual_paint.cli._parser import whole_number
 from napari_virtual_paint.errors import InputError
@@ -200,6 +211,24 @@ def phase_optics(text: str) -> PhaseSettings:
         return PhaseSettings.from_text(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_gray_levels(parser: Parser, ranges: Sequence[str]) -> None:
+    """Add ``--dtype`` and ``--range``."""
+    parser.add_argument(
+        "--dtype",
+        choices=values_of(PixelType),
+        default="float32",
+        help="type of the pixels; uint16: gray levels from 0 to 65535, whose mapping is kept in the metadata (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--range",
+        dest="gray_range",
+        choices=ranges,
+        default="model",
+        help="what the gray levels of uint16 span: the model's own range, the same for all its images, or percentiles of what is painted "
+        "(default: %(default)s)",
+    )
 
 
 def paint_settings(args: argparse.Namespace, channels: tuple[str, ...] | None = None) -> PaintSettings:

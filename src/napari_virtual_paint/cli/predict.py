@@ -14,6 +14,7 @@ from napari_virtual_paint.cli._options import (
     MODEL,
     add_axes,
     add_channels,
+    add_gray_levels,
     add_json,
     add_overwrite,
     add_painting,
@@ -78,6 +79,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="GB",
         help="memory that a field may take to be painted whole, and a block of a larger one (default: 2 and 1, or less where less is free)",
     )
+    add_gray_levels(parser, ("model", "percentiles"))
     add_overwrite(parser, "replace an OME-Zarr image that another program wrote")
     add_json(parser)
 
@@ -87,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     output = output_path(args.output)
     check_output(output, args.input, overwrite=args.overwrite)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
+    from napari_virtual_paint.painting.gray_levels import GrayBlocks, as_gray, levels_of, noted, percentile_levels
     from napari_virtual_paint.painting.image_preparation import summary
     from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.painting.network_input import output_shape
@@ -110,20 +113,24 @@ def run(args: argparse.Namespace) -> int:
     verdict = domain_of(many, stack, settings, matched=matched)
     paint_it = partial(paint_with_progress, many, stack, settings, matched, existing_folder(output), memory=args.memory)
     shape = output_shape(stack, matched[0], len(many.stains))
-    if streams(output, shape):
-        with parent_folder(output), blockwise(output, shape, overwrite=True) as image:
-            painting = with_domain(paint_it(image), verdict)
-            image.finish(painting.stack)
+    levels = levels_of(many) if args.dtype == "uint16" and args.gray_range == "model" else None
+    if streams(output, shape) and (levels is not None or args.dtype == "float32"):
+        with parent_folder(output), blockwise(output, shape, args.dtype, overwrite=True) as image:
+            painting = with_domain(paint_it(image if levels is None else GrayBlocks(image, levels, many.stains)), verdict)
+            image.finish(noted(painting.stack, levels))
     else:
         painting = with_domain(paint_it(stains_on_disk(shape, existing_folder(output))), verdict)
-        write_image(painting.stack, output)
+        levels = percentile_levels([painting.stack]) if args.dtype == "uint16" and levels is None else levels
+        write_image(painting.stack if levels is None else as_gray(painting.stack, levels), output)
     if verdict is not None and verdict.verdict != "inside":
         where = "at the edge of" if verdict.verdict == "edge" else "outside"
         print_note(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
     print_notes(painting.report.notes)
     if painting.uncertainty is not None and uncertainty_output is not None:
         write_image(painting.uncertainty, uncertainty_output)
-    report = report_of(painting, output, uncertainty_output) | summary(ready) | ({"notes": list(stack.notes)} if stack.notes else {})
+    report = report_of(painting, output, uncertainty_output) | summary(ready)
+    report |= {} if levels is None else {"gray_levels": levels.to_json()}
+    report |= {"notes": list(stack.notes)} if stack.notes else {}
     print_result(report, as_text(report), as_json=args.json)
     return 0
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.choices import Segmenter
-from napari_virtual_paint.counting.segmentation import LabelImage
 from napari_virtual_paint.errors import InputError
 
 Floats = npt.NDArray[np.float32]
+LabelPlane = npt.NDArray[np.int32]
 SegmenterName = Literal["skimage", "cellpose", "instanseg"]
 
 DISTRIBUTIONS: dict[SegmenterName, str] = {"skimage": "scikit-image", "cellpose": "cellpose", "instanseg": "instanseg-torch"}
@@ -54,7 +54,7 @@ def segmenter_version(name: SegmenterName) -> str:
     return importlib.metadata.version(DISTRIBUTIONS[name])
 
 
-def by_cellpose(bright: Sequence[Floats], nuclei: int | None, cells: Sequence[int]) -> dict[str, LabelImage]:
+def by_cellpose(bright: Sequence[Floats], nuclei: int | None, cells: Sequence[int]) -> dict[str, LabelPlane]:
     """Segment by Cellpose (Stringer et al. 2021; version 4: Pachitariu et al. 2025), cells with the nuclei as second channel.
 
     Parameters
@@ -80,7 +80,7 @@ def by_cellpose(bright: Sequence[Floats], nuclei: int | None, cells: Sequence[in
     return found
 
 
-def _cellpose(kind: str, plane: Floats, nuclei: Floats | None = None) -> LabelImage:
+def _cellpose(kind: str, plane: Floats, nuclei: Floats | None = None) -> LabelPlane:
     model, old = _cellpose_model(kind)
     # Before version 4 it needs the meaning of the channels (0 is "gray" or "none") and an instruction to estimate the object size.
     options: dict[str, Any] = {"channels": [0, 0], "diameter": None} if old else {}
@@ -109,7 +109,7 @@ def _cellpose_model(kind: str) -> tuple[Any, bool]:
         raise _no_weights("cellpose", error) from error
 
 
-def by_instanseg(bright: Sequence[Floats], nuclei: int | None, cells: Sequence[int], pixel_size: float | None) -> dict[str, LabelImage]:
+def by_instanseg(bright: Sequence[Floats], nuclei: int | None, cells: Sequence[int], pixel_size: float | None) -> dict[str, LabelPlane]:
     """Segment by InstanSeg's model of fluorescent nuclei and cells (Goldsborough et al. 2024), which takes any number of stains.
 
     Parameters
