@@ -17,6 +17,7 @@ from napari_virtual_paint.choices import (
     NormalizeOver,
     PixelType,
     Precision,
+    Segmenter,
     TtaKind,
     values_of,
 )
@@ -25,6 +26,7 @@ from napari_virtual_paint.cli._parser import whole_number
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
+    from napari_virtual_paint.counting.settings import CountSettings
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.plates.plate import Plate
@@ -211,6 +213,21 @@ def phase_optics(text: str) -> PhaseSettings:
         return PhaseSettings.from_text(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_counting(parser: Parser) -> None:
+    """Add the options of `CountSettings` that an image and a plate share."""
+    parser.add_argument("--segmenter", choices=values_of(Segmenter), default="skimage", help="auto: Cellpose if it is installed")
+    add_nuclei(parser)
+    parser.add_argument("--cells", metavar="CHANNEL", help="channel that shows the cells (default: all other stains together)")
+    parser.add_argument("--z", metavar="PLANE|max", help="plane of a stack, from 0, or its maximum projection")
+
+
+def count_settings(args: argparse.Namespace) -> CountSettings:
+    """Return the options of `add_counting` as one value, with ``--tracks`` where the command has it."""
+    from napari_virtual_paint.counting.settings import CountSettings
+
+    return CountSettings(args.segmenter, args.nuclei, args.cells, args.z, getattr(args, "tracks", False))
 
 
 def add_gray_levels(parser: Parser, ranges: Sequence[str]) -> None:

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.choices import Segmenter, values_of
 from napari_virtual_paint.cli import COMMANDS, FAILED_FIELDS
-from napari_virtual_paint.cli._options import add_axes, add_json, add_nuclei, add_overwrite, add_selection
+from napari_virtual_paint.cli._options import add_axes, add_counting, add_json, add_overwrite, add_selection, count_settings
 from napari_virtual_paint.cli._output import ProgressBar, print_notes, print_result
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
@@ -38,10 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--truth", metavar="REAL", help="the real stains of the same fields: count them, too, and report how far the painted counts are off"
     )
-    parser.add_argument("--segmenter", choices=values_of(Segmenter), default="skimage", help="auto: Cellpose if it is installed")
-    add_nuclei(parser)
-    parser.add_argument("--cells", metavar="CHANNEL", help="channel that shows the cells (default: all other stains together)")
-    parser.add_argument("--z", metavar="PLANE|max", help="plane of a stack, from 0, or its maximum projection")
+    add_counting(parser)
     add_axes(parser)
     add_selection(parser)
     parser.add_argument("--tracks", action="store_true", help="link the objects of a time series to tracks (extra tracking)")
@@ -59,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Count the objects, write the tables and labels and print the totals."""
     start = time.perf_counter()
     table = output_path(args.output)
-    settings = _settings(args)
+    settings = count_settings(args)
     _check_plain(args, table)
     from napari_virtual_paint.counting import outputs
     from napari_virtual_paint.counting.fields import agreements, count_fields, side_by_side
@@ -103,12 +99,6 @@ def run(args: argparse.Namespace) -> int:
     }
     print_result(report, _text(report, agreement), as_json=args.json)
     return FAILED_FIELDS if counts.failed else 0
-
-
-def _settings(args: argparse.Namespace) -> Any:
-    from napari_virtual_paint.counting.settings import CountSettings
-
-    return CountSettings(args.segmenter, args.nuclei, args.cells, args.z, args.tracks)
 
 
 def _check_plain(args: argparse.Namespace, table: Path) -> None:

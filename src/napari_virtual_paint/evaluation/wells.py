@@ -14,13 +14,12 @@ from napari_virtual_paint.evaluation.inputs.folders import by_field
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
 from napari_virtual_paint.plates.doses import UNTREATED
 from napari_virtual_paint.plates.plate_map import load_plate_map, replaced_notes, with_doses
-from napari_virtual_paint.plates.well_roles import column_of_role
+from napari_virtual_paint.plates.well_roles import NEGATIVE, column_of_role
 from napari_virtual_paint.runtime.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEGATIVE = {"yes", "true", "1", "y", "negative", "negcon", "neg", "negativecontrol", "vehicle", "dmso", "control", "trt_ctrl", "untreated"}
 POSITIVE = {"positive", "poscon", "pos", "positivecontrol", "poscon_cp", "poscon_diverse"}
 TOXIC = "mitoxantrone"  # the positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator
 _DESCRIBED = ("treatment", "dose", "control", "moa")  # roles that belong together: a map that gives treatments or controls replaces all

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import Painter
+from napari_virtual_paint.plates.job.gray import find_levels
 from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_pipeline
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
@@ -18,6 +19,10 @@ from napari_virtual_paint.plates.job.run import PlateProgress, PlateRun, PlateSu
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.choices import GrayRange
+    from napari_virtual_paint.counting.settings import CountSettings
 
 __all__ = ["PlateProgress", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
@@ -33,6 +38,8 @@ def paint_plate(
     scheduler: str | None = None,
     memory: int | None = None,
     score: bool = True,
+    count: CountSettings | None = None,
+    gray_range: GrayRange | None = None,
 ) -> Generator[PlateProgress, None, PlateSummary]:
     """Paint the fields of a plate, except for those that an earlier run finished.
 
@@ -57,6 +64,11 @@ def paint_plate(
         Bytes that the job may use on this machine; by default 0.7 of the free memory.
     score
         Whether to score fields that have the true stains among their channels.
+    count
+        How nuclei and cells of the painted fields (and of the true stains, where they are scored) are counted; None counts none. Fields
+        that an earlier run painted are counted, too.
+    gray_range
+        What the gray levels span that the stains are written as, one mapping for the whole plate; None writes them as float32.
 
     Yields
     ------
@@ -80,7 +92,7 @@ def paint_plate(
         If the scheduler is lost, or no worker can start.
     """
     target, kind = target_of(plate, output, kind)
-    run = PlateRun(plate, model, target, kind, settings or PaintSettings(), score)
+    run = PlateRun(plate, model, target, kind, settings or PaintSettings(), score, count, gray_range or "")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers can't paint; use 1 or more.")
     if run.finished():
@@ -92,6 +104,8 @@ def paint_plate(
             run.begin()
             yield from run.skip()
             yield from _paint_and_update(run, _events(run, workers, scheduler, memory))
+            if run.to_count:
+                yield from _count_and_update(run)
     finally:
         _remove_empty(run.folder)
     return run.summary()
@@ -109,6 +123,14 @@ def _paint_and_update(run: PlateRun, events: Events) -> Generator[PlateProgress,
                 run.update()
         raise
     run.update()
+
+
+def _count_and_update(run: PlateRun) -> Generator[PlateProgress, None, None]:
+    """Count what earlier runs painted, and update the tables however it ends."""
+    try:
+        yield from run.count_rest()
+    finally:
+        run.update()
 
 
 def _remove_empty(folder: Path) -> None:
@@ -177,7 +199,8 @@ def _events(run: PlateRun, workers: int | None, scheduler: str | None, memory: i
         from napari_virtual_paint.plates.job.inputs import TRIED_FIELDS
 
         with connect(scheduler) as client:
-            request = run.request(lambda: resolve_on_cluster(client, run.requested, run.plate.reader, run.todo[:TRIED_FIELDS]))
+            gray = yield from find_levels(run.job or run.requested, run.plate, run.model)
+            request = run.request(lambda: resolve_on_cluster(client, run.requested, run.plate.reader, run.todo[:TRIED_FIELDS]), gray)
             yield from run_cluster(client, request, run.todo)
     else:
         yield from _local_events(run, workers, memory)
@@ -203,7 +226,8 @@ def _local_events(run: PlateRun, workers: int | None, memory: int | None) -> Eve
         )
         plan = (yield from plan_in(pool, plan_request)) if instant else None
         plan = plan or plan_request.make_plan(run.model)
-        request = run.request(lambda: plan.job)
+        gray = yield from find_levels(plan.job, run.plate, run.model)
+        request = run.request(lambda: plan.job, gray)
         if plan.note:
             yield FieldEvent(None, message=plan.note)
         if instant or plan.workers > 1:

@@ -22,17 +22,14 @@ from napari_virtual_paint.models.applicability.fit import rows_of
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.domain import Domain
-from napari_virtual_paint.plates.doses import UNTREATED
+from napari_virtual_paint.plates.controls import treatments
 from napari_virtual_paint.plates.job.field import read_field
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.well_roles import column_of_role
 from napari_virtual_paint.runtime.progress import Progress
 
 Numbers = npt.NDArray[np.float64]
 SHARE = 3  # one of so many patches is described, of one field of a well
 LONELY, LEAST = 6.0, 8  # times the median gap between neighbors beyond which a well stands alone; fewest wells of which one can
-MARKED = frozenset(("yes", "true", "1", "y", "negative", "negcon", "neg", "control", "vehicle", "dmso", "untreated"))
-"""What a column of controls says of a negative control."""
 
 
 @dataclass(frozen=True)
@@ -169,17 +166,6 @@ def stand_alone(points: Mapping[str, Numbers]) -> tuple[str, ...]:
     np.fill_diagonal(gaps, np.inf)
     nearest = gaps.min(1)
     return tuple(well for well, gap in zip(wells, nearest, strict=True) if gap > LONELY * max(float(np.median(nearest)), 1e-9))
-
-
-def treatments(plate: Plate) -> tuple[dict[str, str], frozenset[str]]:
-    """Return the treatment of each well and the negative controls, by the plate map; empty where it does not tell."""
-    column, marked = (column_of_role(plate.columns, role) for role in ("treatment", "control"))
-    groups = {well: str(plate.metadata.get(well, {}).get(column, "")).strip() for well in plate.wells} if column else {}
-    groups = {well: name for well, name in groups.items() if name}
-    controls = {well for well, name in groups.items() if name.casefold() in UNTREATED}
-    if marked:
-        controls |= {well for well in plate.wells if str(plate.metadata.get(well, {}).get(marked, "")).strip().casefold() in MARKED}
-    return groups, frozenset(controls)
 
 
 def k_centre(points: Mapping[str, Numbers], count: int, groups: Mapping[str, str], controls: frozenset[str]) -> tuple[str, ...]:

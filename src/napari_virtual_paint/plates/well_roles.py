@@ -15,6 +15,9 @@ ROLE_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Role -> names of its column, in lower case and without any other character than letters; the name of a dose may end in a unit."""
 
+NEGATIVE = {"yes", "true", "1", "y", "negative", "negcon", "neg", "negativecontrol", "vehicle", "dmso", "control", "trt_ctrl", "untreated"}
+"""What a well without treatment may be called, in lower case."""
+
 _UNIT = re.compile(r"(?:in)?(?:[fpnum]?m|mol(?:ar)?|[pnum]?gp?e?r?ml|mgl|percent)?")
 """What may follow the name of a dose: ``dose_uM``, ``Conc [nM]``, ``concentration (ug/ml)``."""
 

@@ -7,15 +7,19 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import GrayRange, values_of
 from napari_virtual_paint.cli import FAILED_FIELDS, INTERRUPTED
 from napari_virtual_paint.cli._options import (
     MODEL,
     add_channels,
+    add_counting,
+    add_gray_levels,
     add_json,
     add_painting,
     add_plate,
     add_scheduler,
     add_selection,
+    count_settings,
     gigabytes,
     open_plate,
     paint_settings,
@@ -60,6 +64,12 @@ def add_parser(subparsers: Any) -> None:
     painting = parser.add_argument_group("painting")
     add_channels(painting)
     add_painting(painting)
+    add_gray_levels(painting, values_of(GrayRange))
+    counting = parser.add_argument_group("counting")
+    counting.add_argument(
+        "--count", action="store_true", help="count nuclei and cells of the painted stains, and of the true ones where they are scored"
+    )
+    add_counting(counting)
     painting.add_argument("--no-scores", action="store_true", help="don't score fields that have the true stains among their channels")
     add_json(parser)
     parser.set_defaults(func=run)
@@ -95,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         scheduler=args.scheduler,
         memory=args.memory,
         score=not args.no_scores,
+        count=count_settings(args) if args.count else None,
+        gray_range=args.gray_range if args.dtype == "uint16" else None,
     )
     summary = follow(steps, f"Painting {', '.join(model.info.stains)}")
     if summary is None:
@@ -143,6 +155,7 @@ def report_of(summary: PlateSummary) -> dict[str, Any]:
         "output": str(summary.output),
         "scores": str(summary.scores),
         "failures": None if summary.failures is None else str(summary.failures),
+        **({"objects": dict(summary.objects), "table": None if summary.table is None else str(summary.table)} if summary.objects else {}),
     }
 
 

@@ -19,12 +19,14 @@ from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, Virtua
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.models.channel_names import find_names
+from napari_virtual_paint.painting.gray_levels import GrayLevels, as_gray
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.scratch import file_backed_zeros
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import Stack
@@ -32,6 +34,9 @@ from napari_virtual_paint.stack import Stack
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from napari_virtual_paint.counting.settings import CountSettings
+    from napari_virtual_paint.plates.job.counts import PlateFieldCount
 
 LARGE = 512 << 20  # bytes of pixels or stains of a field that are not kept in memory: pixels are read, and stains lie in a file
 FETCHING = 8  # remote images of a field that are fetched at once
@@ -132,6 +137,7 @@ class PaintFieldRequest:
     folder: Path  # folder of the job
     output: Path  # the file or folder that is written
     score: bool = True  # whether to score fields that have true stains
+    count: CountSettings | None = None  # how the objects of the painted fields are counted; None counts none
 
 
 class Painter:
@@ -243,13 +249,18 @@ class Painter:
         started = time.perf_counter()
         try:
             job, report = self.request.job, painting.report
-            image = write_stains(job.kind, self.request.output, loaded.field, _reproducible(painting.stack), job.model)
+            stains = _reproducible(painting.stack)
+            stains = as_gray(stains, GrayLevels.from_json(job.gray)) if job.gray else stains
+            counted = self._counted(loaded, painting)
+            labels = None if counted is None else counted.labels
+            image = write_stains(job.kind, self.request.output, loaded.field, stains, job.model, labels)
             row = {
                 **field_columns(loaded.field),
                 "state": "done",
                 "reason": "",
                 "image": image.relative_to(self.request.output).as_posix(),
                 **scores,
+                **({} if counted is None else counted.columns),
                 **{f"sd_{stain}": value for stain, value in report.uncertainty.items()},
                 **domain_columns(loaded.verdict),
                 "seconds": report.seconds,
@@ -270,6 +281,16 @@ class Painter:
             _stop_if_full(error, self.request.output)
             raise
         return row
+
+    def _counted(self, loaded: Loaded, painting: Painting) -> PlateFieldCount | None:
+        """Return the objects of a painted field, whose table is saved; None where none are counted."""
+        if self.request.count is None:
+            return None
+        from napari_virtual_paint.plates.job.counts import count_field, save_objects
+
+        found = run_to_end(count_field(loaded.field, painting.stack, loaded.truth, self.request.count))
+        save_objects(self.request.folder, loaded.field, found.objects)
+        return found
 
     def failed(self, field: Field, error: BaseException) -> dict[str, Any]:
         """Save and return the row of a field that failed.

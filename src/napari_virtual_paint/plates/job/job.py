@@ -53,6 +53,8 @@ class PlateJob:
     """Name of the plate in its source, where that is a table of several plates."""
     axes: str = ""
     """What the user said the axes of the plate's images are; empty if nothing was said."""
+    gray: Mapping[str, Any] = field(default_factory=dict)
+    """``range`` of the gray levels of 16 bits, and once they are known the mapping (`painting.gray_levels`); empty for float32."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -73,9 +75,9 @@ class PlateJob:
         """
         if values.get("form") != FORM:
             raise ValueError(f"form {values.get('form')!r} is not known")
-        later = ("part", "axes")  # jobs of version 0.1 have none of these
+        later = ("part", "axes", "gray")  # jobs of version 0.1 have none of these
         known = {each.name: values[each.name] for each in fields(cls) if each.name not in later}
-        known |= {name: str(values.get(name, "")) for name in later}
+        known |= {name: str(values.get(name, "")) for name in ("part", "axes")} | {"gray": dict(values.get("gray", {}))}
         known |= {name: _settings(known[name]) for name in ("asked", "settings")}
         return cls(**{**known, "stains": tuple(known["stains"])})
 
@@ -90,6 +92,9 @@ class PlateJob:
         for name in ("kind", "layout", "axes") if self.kind == "in-place" else ("kind", "plate", "part", "layout", "axes"):
             if getattr(self, name) != getattr(other, name):
                 return f"the {_WORDS[name]} was {getattr(self, name) or 'none'} and is now {getattr(other, name) or 'none'}"
+        was, now = (job.gray.get("range") or "none" for job in (self, other))
+        if was != now:
+            return f"the gray levels (--dtype, --range) were {was} and are now {now}"
         for each in fields(PaintSettings):
             given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))
             if now not in (given, resolved, "auto") and each.name != "steady":
@@ -177,7 +182,7 @@ def save_job(folder: Path, job: PlateJob) -> None:
     write_text(folder / NAME, json.dumps(job.to_json(), indent=2, ensure_ascii=False))
 
 
-def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind) -> PlateJob:
+def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind, gray: str = "") -> PlateJob:
     """Return the job as requested, with "auto" not resolved yet; imports no torch."""
     info = model.info
     steady = replace(settings, steady=True)
@@ -194,6 +199,7 @@ def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind
         settings=steady,
         part=plate.part,
         axes=plate.axes,
+        gray={"range": gray} if gray else {},
     )
 
 

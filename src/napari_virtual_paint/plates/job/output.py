@@ -95,14 +95,24 @@ def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Output:
     return (InPlace if kind == "in-place" else OmeZarrOutput)(path, plate, model)
 
 
-def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: str) -> Path:
-    """Write a field's stains atomically, and return their path."""
+def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: str, labels: Stack | None = None) -> Path:
+    """Write a field's stains atomically, with label images if there are any, and return their path."""
     if kind == "ome-tiff":
         from napari_virtual_paint.writing import write
 
-        return write(stack, output / f"{file_stem(field)}.ome.tif", overwrite=True)
+        image = write(stack, output / f"{file_stem(field)}.ome.tif", overwrite=True)
+        if labels is not None:
+            from napari_virtual_paint.plates.job.counts import write_labels_of
+
+            write_labels_of(kind, output, image, field, labels)
+        return image
     from napari_virtual_paint.plates.ome_zarr import writer
 
+    found = {}
+    if labels is not None:
+        from napari_virtual_paint.counting.run import by_kind
+
+        found = by_kind(labels)
     if kind == "in-place":
-        return writer.add_painted(output, field, stack, model)
-    return writer.write_field(output, field, stack)
+        return writer.add_painted(output, field, stack, model, labels=found)
+    return writer.write_field(output, field, stack, labels=found)

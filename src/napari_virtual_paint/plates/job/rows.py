@@ -30,6 +30,7 @@ FIXED = {
     "field": "string",
     "acquisition": "string",
 }
+COUNTS = ("nuclei", "cells")  # columns of a field whose objects were counted; ``_real`` follows those of the true stains
 DOMAIN = {"domain_distance": "double", "domain": "string", "domain_reason": "string"}
 """Columns on how far a field is from the model's training images, if its package has a summary of them."""
 TIMES = {
@@ -121,13 +122,20 @@ def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata:
     scores = [f"{metric}_{stain}" for stain in stains for metric in METRICS]
     scores += [name for name in (f"sd_{stain}" for stain in stains) if any(name in row for row in rows)]
     domain = DOMAIN if any("domain" in row for row in rows) else {}
-    types = {**FIXED, **dict.fromkeys(scores, "double"), **domain, **TIMES}
+    types = {**FIXED, **dict.fromkeys(scores, "double"), **_count_types(rows), **domain, **TIMES}
     columns = {name: pa.array([_cell(row.get(name)) for row in rows], kind) for name, kind in types.items()}
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
         title = name if name not in types else f"{name}_of_well"
         columns[title] = _column([metadata.get(row["well"], {}).get(name) for row in rows])
     with replacing(path, overwrite=True) as beside:
         pq.write_table(pa.table(columns), beside)
+
+
+def _count_types(rows: list[Row]) -> dict[str, str]:
+    """Return the columns of counts that some rows have, with their types in Arrow."""
+    names = dict.fromkeys(name for row in rows for name in row if name.partition("_")[0] in COUNTS)
+    area = {"nucleus_area_um2": "double"} if names else {}
+    return {**dict.fromkeys(names, "int64"), **area}
 
 
 def _cell(value: Any) -> Any:

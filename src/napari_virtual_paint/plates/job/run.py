@@ -7,21 +7,26 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import PaintFieldRequest
 from napari_virtual_paint.plates.job.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job
 from napari_virtual_paint.plates.job.output import Output, output_of
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
-from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
+from napari_virtual_paint.plates.job.rows import COUNTS, FAILED, SCORES, drop_row, is_done, load_rows, write_tables
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import counted, elapsed
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.counting.settings import CountSettings
 
 UPDATE_INTERVAL = 30.0  # least seconds between two updates of the tables; the plate's metadata lists each field as it is finished
 UPDATE_SHARE = 0.02  # largest share of the time that these updates take
@@ -53,6 +58,10 @@ class PlateSummary:
     scores: Path
     failures: Path | None  # `scores` and `failures`: tables of all fields painted so far and of those that failed, if any
 
+    objects: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """``nuclei`` and ``cells`` -> their number in all fields counted so far; empty where none were counted."""
+    table: Path | None = None  # table of all counted objects
+
     def words(self) -> str:
         """Return it in words, as ``20 fields painted in 15 s; 28 were already done``."""
         parts = [f"{counted(self.painted, 'field')} painted in {elapsed(self.seconds)}"]
@@ -60,6 +69,8 @@ class PlateSummary:
             parts.append(f"{self.skipped} {'was' if self.skipped == 1 else 'were'} already done")
         if self.failed:
             parts.append(f"{self.failed} failed")
+        if self.objects:
+            parts.append(f"{self.objects['nuclei']} nuclei and {counted(self.objects['cells'], 'cell')} counted")
         return "; ".join(parts)
 
 
@@ -72,12 +83,24 @@ class PlateRun:
         As for `plates.paint.paint_plate`.
     target, kind
         What is written, and how.
+    count, gray
+        As for `plates.paint.paint_plate`.
     """
 
-    def __init__(self, plate: Plate, model: Model, target: Path, kind: Kind, settings: PaintSettings, score: bool) -> None:
+    def __init__(
+        self,
+        plate: Plate,
+        model: Model,
+        target: Path,
+        kind: Kind,
+        settings: PaintSettings,
+        score: bool,
+        count: CountSettings | None = None,
+        gray: str = "",
+    ) -> None:
         self.started = time.perf_counter()
-        self.plate, self.model, self.score = plate, model, score
-        self.requested = describe_job(plate, model, settings, kind)
+        self.plate, self.model, self.score, self.count = plate, model, score, count
+        self.requested = describe_job(plate, model, settings, kind, gray)
         self.output: Output = output_of(kind, target, plate, model.info.id)
         self.folder = job_folder(target, model.info.id if kind == "in-place" else "")
         self.painted = self.failed = 0
@@ -103,15 +126,25 @@ class PlateRun:
                 f"{self.output.path}: what its job {self.folder.name} painted is gone, and something else is there; choose another name."
             )
         self.todo = [each for each in self.plate.fields if each not in self.done]
+        self.to_count = [each for each in self.plate.fields if each in self.done and self._uncounted(self.rows[each])]
         self.skipped = len(self.done)
+
+    def _uncounted(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the objects of a painted field are still to be counted, or were counted with other settings."""
+        if self.count is None:
+            return False
+        from napari_virtual_paint.plates.job.counts import digest_of
+
+        return bool(row.get("counted") != digest_of(self.count))
 
     def finished(self) -> bool:
         """Return whether nothing is left to do, the metadata and tables included."""
-        return self.job is not None and not self.todo and not self.stale and _text(self.folder / SETTLED) == self._digest()
+        left = self.todo or self.stale or self.to_count
+        return self.job is not None and not left and _text(self.folder / SETTLED) == self._digest()
 
     def _digest(self) -> str:
         """Return a digest of the fields that metadata and tables must have."""
-        rows = sorted(f"{each} {row.get('state')}" for each, row in self.rows.items())
+        rows = sorted(f"{each} {row.get('state')}{row.get('counted', '')}" for each, row in self.rows.items())
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def begin(self) -> None:
@@ -121,18 +154,42 @@ class PlateRun:
             drop_row(self.folder, each)
             self.rows.pop(each, None)
 
-    def request(self, resolve: Callable[[], PlateJob]) -> PaintFieldRequest:
-        """Return the request for the painters; a new job is resolved and saved first."""
+    def request(self, resolve: Callable[[], PlateJob], gray: Mapping[str, Any] | None = None) -> PaintFieldRequest:
+        """Return the request for the painters; a new job is resolved and saved first, with the mapping of its gray levels."""
         if self.job is None:
-            self.job = resolve()
+            self.job = dataclasses.replace(resolve(), gray=dict(gray or {}))
             save_job(self.folder, self.job)
         self.output.prepare()
-        return PaintFieldRequest(self.job, self.plate.reader, self.folder, self.output.path, self.score)
+        return PaintFieldRequest(self.job, self.plate.reader, self.folder, self.output.path, self.score, self.count)
 
     def skip(self) -> Generator[PlateProgress, None, None]:
         """Report the fields that earlier runs painted."""
         for number, each in enumerate(each for each in self.plate.fields if each in self.done):
             yield PlateProgress(number + 1, len(self.plate.fields), field=each, state="skipped", row=self.rows[each])
+
+    def count_rest(self) -> Generator[PlateProgress, None, None]:
+        """Count the objects of the fields that earlier runs painted and did not count; one that can't be counted fails."""
+        from napari_virtual_paint.plates.job.counts import count_painted
+        from napari_virtual_paint.plates.job.field import read_field
+
+        job, settings = self.job, self.count
+        if job is None or settings is None:
+            return
+        total = len(self.to_count)
+        for number, each in enumerate(self.to_count):
+            yield PlateProgress(number, total, f"Counting {each}." if not number else "")
+            try:
+                truth = read_field(self.plate.reader, each, self.model.info, job.settings.channels, truth=self.score).truth
+            except VirtualPaintError:  # the plate itself is gone or damaged, and its painted stains are not
+                truth = None
+            try:
+                steps = count_painted(job, self.folder, self.output.path, each, self.rows[each], truth, settings)
+                share = partial(_part, number, total)
+                self.rows[each] = yield from relay(steps, share)
+            except WriteError:
+                raise
+            except VirtualPaintError as error:
+                yield PlateProgress(number, total, f"{each} can't be counted: {error}")
 
     def follow(self, events: Events) -> Generator[PlateProgress, None, None]:
         """Report the events of the painters, and keep the plate's metadata and tables up to date."""
@@ -182,6 +239,13 @@ class PlateRun:
     def summary(self) -> PlateSummary:
         """Return the result of the run."""
         failures = self.folder / FAILED
+        counted_rows = [row for each, row in self.rows.items() if is_done(row) and row.get("nuclei") is not None]
+        table = None
+        if self.count is not None and counted_rows:
+            from napari_virtual_paint.plates.job.counts import TABLE, write_objects
+
+            known = self.folder / TABLE
+            table = known if self.finished() and known.is_file() else write_objects(self.folder, [*self.rows])
         return PlateSummary(
             fields=len(self.plate.fields),
             painted=self.painted,
@@ -191,7 +255,14 @@ class PlateRun:
             output=self.output.path,
             scores=self.folder / SCORES,
             failures=failures if failures.exists() else None,
+            objects={kind: sum(int(row[kind]) for row in counted_rows) for kind in COUNTS} if self.count is not None else {},
+            table=table,
         )
+
+
+def _part(number: int, total: int, step: Progress) -> PlateProgress:
+    """Return the progress of one field as that of all."""
+    return PlateProgress(number + step.fraction, total)
 
 
 def _text(path: Path) -> str:

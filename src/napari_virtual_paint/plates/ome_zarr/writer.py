@@ -205,7 +205,15 @@ def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
     return tuple(found)
 
 
-def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: str, *, of: str | None = None) -> Path:
+def add_painted(
+    plate_path: Path | str,
+    field: Field,
+    stack: Stack,
+    model_id: str,
+    *,
+    of: str | None = None,
+    labels: Mapping[str, Stack] | None = None,
+) -> Path:
     """Write the stains that a model painted of a field as another image of its well, atomically.
 
     Several processes may write different fields at once; one of them then lists the images with `list_painted`.
@@ -220,6 +228,8 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
         The model; stains that it painted before are replaced.
     of
         Path of the field's image, relative to the plate; by default the one in the plate's metadata.
+    labels
+        Name -> label image of one channel.
 
     Returns
     -------
@@ -234,7 +244,8 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
         If it can't be written; an existing image is untouched.
     """
     path = Path(plate_path)
-    return _write(path, painted_path(of or groups.HcsMetadata(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED)
+    where = painted_path(of or groups.HcsMetadata(path).image_of(field), model_id)
+    return _write(path, where, stack, labels or {}, overwrite=True, prefix=_PAINTED)
 
 
 def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str, *, every_well: bool = True) -> None:
