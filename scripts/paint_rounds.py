@@ -1,10 +1,10 @@
 """Preview, paint and cancel in turn in a napari that draws, by calls and by clicks: what ends the process shows itself here.
 
-    scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images pyramid:8000 plane:3000 series:512] [--model ID]
+    scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images pyramid:8000 plane:3000 series:512] [--model ID] [--painted]
 
 Every image gets `--rounds` rounds, half of them by calls of the dock's methods and half by clicks on its buttons. A round is a preview, a
 painting, and a painting of the same image again, each cancelled at a moment that a seed chooses: at once, while the network is loaded, or
-once pixels are painted. In between the camera moves. It prints a line for each image and "alive".
+once pixels are painted; with `--painted` none before that. In between the camera moves. It prints a line for each image and "alive".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 
 KINDS = ("pyramid", "plane", "series", "volume")
+MOMENTS = ("at once", "soon", "once painted")
 PATIENCE = 300.0  # seconds after which a state that does not come is an error
 
 
@@ -31,9 +32,11 @@ def main() -> None:
     parser.add_argument("--longest", type=float, default=3.0, metavar="SECONDS", help="longest time before a cancel")
     parser.add_argument("--memory", type=float, default=8.0, metavar="GB", help="memory that the process may use between presses")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--painted", action="store_true", help="cancel only once pixels are painted, however long that takes")
     arguments = parser.parse_args()
     faulthandler.enable()
-    trial = Trial(arguments.model, arguments.longest, 1e9 * arguments.memory, np.random.default_rng(arguments.seed))
+    rng = np.random.default_rng(arguments.seed)
+    trial = Trial(arguments.model, arguments.longest, 1e9 * arguments.memory, rng, MOMENTS[-1:] if arguments.painted else MOMENTS)
     for name in arguments.images:
         kind, _, size = name.partition(":")
         if kind not in KINDS or not size.isdecimal():
@@ -62,12 +65,12 @@ def picture(kind: str, size: int, rng: np.random.Generator) -> Any:
 class Trial:
     """A napari with a Stain dock, and what is done to it."""
 
-    def __init__(self, model: str, longest: float, memory: float, rng: np.random.Generator) -> None:
+    def __init__(self, model: str, longest: float, memory: float, rng: np.random.Generator, moments: tuple[str, ...]) -> None:
         import napari
 
         from napari_virtual_paint._napari.stain.dock import StainDock
 
-        self.model, self.longest, self.rng = model, longest, rng
+        self.model, self.longest, self.rng, self.moments = model, longest, rng, moments
         self.viewer = napari.Viewer()
         self.dock = StainDock(self.viewer)
         self.viewer.window.add_dock_widget(self.dock, name="Stain")
@@ -93,7 +96,7 @@ class Trial:
             self.press(way, name)
             assert self.dock.painting is not None, f"{name} does nothing: {self.dock.panel.status.text()}"
             self.dock.painting.finished.connect(ended.append)
-            moment = self.rng.choice(["at once", "soon", "once painted"])
+            moment = self.rng.choice(self.moments)
             if moment == "once painted":
                 self.wait_for_pixels(ended)
             if moment != "at once":
@@ -118,8 +121,8 @@ class Trial:
             QTest.mouseClick(getattr(self.dock.panel, f"button_{name}"), Qt.MouseButton.LeftButton)
 
     def wait_for_pixels(self, ended: list[Any]) -> None:
-        """Let time pass until something is painted, or for ten times the longest pause."""
-        end = time.monotonic() + 10 * self.longest
+        """Let time pass until something is painted, or for ten times the longest pause where cancels may come earlier."""
+        end = time.monotonic() + (PATIENCE if len(self.moments) == 1 else 10 * self.longest)
         while not ended and time.monotonic() < end:
             self.wait(20)
             canvas = self.dock.painting.canvas if self.dock.painting is not None else None

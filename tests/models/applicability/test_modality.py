@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint.models import match, open_model
-from napari_virtual_paint.models.applicability.check import check_domain
+from napari_virtual_paint.models.applicability.check import COLOR, check_domain
 from napari_virtual_paint.models.applicability.modality import guess_color, guess_light, light_of_image, wrong_light
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
@@ -108,3 +108,15 @@ def test_the_first_reason_is_the_other_light(shared_data: Path) -> None:
     assert verdict is not None
     assert verdict.reasons[0] == "A color photograph, not a microscope image?"
     assert not any("focus" in reason for reason in verdict.reasons)
+
+
+def test_a_color_picture_is_not_inside_even_if_its_luminance_is(shared_data: Path) -> None:
+    model = open_model("cell-painting-brightfield")
+    gray = plane(shared_data, "cell_painting/brightfield")[:320, :320]
+    found = {}
+    for name, tint in (("gray", (1.0, 1.0, 1.0)), ("colored", (1.0, 0.7, 0.5))):
+        picture = np.stack([np.round(gray * share) for share in tint]).astype(np.uint16)
+        found[name] = check_domain(model, Stack(picture[None, :, None], rgb=True))
+    assert (found["gray"].verdict, found["gray"].reasons) == ("inside", ())
+    assert (found["colored"].verdict, found["colored"].parts["color"]) == ("edge", COLOR)
+    assert found["colored"].reasons == ("A color photograph, not a microscope image?",)

@@ -45,7 +45,7 @@ class DomainVerdict:
     reasons: tuple[str, ...] = ()
     """Why it is not inside, one sentence each, the most informative first; empty inside."""
     parts: Mapping[str, float] = field(default_factory=dict)
-    """Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> distance."""
+    """Part (brightness, contrast, polarity, detail, density, saturation, pixel size, color, network) -> distance."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
@@ -62,6 +62,7 @@ FAR = 1.25  # factor between pixel sizes at which a field is at the edge
 QUICK = 12  # a quick check describes one of so many patches
 QUICK_ROWS = 8  # a quick check reads one of so many rows for saturation and grey levels
 SMALL = 1.75  # divisor for distances of an image smaller than a patch: reflection at its edges changes its texture
+COLOR = 1.5  # distance of a picture whose colors are not all gray, whatever its luminance looks like
 SATURATED = 0.01  # share of saturated pixels at which a field is at the edge
 
 
@@ -196,12 +197,15 @@ def check_domain(
         return None
     size = UNKNOWN if resample else stack.pixel_size
     verdict = compare(domain, known, size)
-    if quick or verdict.verdict == "inside":
+    if quick or (verdict.verdict == "inside" and not found.luminance):
         return verdict
     light = wrong_light(model.info, light_of_image(model.info, stack, found))
+    if verdict.verdict == "inside" and not light:
+        return verdict
     if not light and verdict.parts.get("pixel size", 0.0) > EDGE:
         return verdict
-    return compare(domain, known, size, None if light else find_zoom(domain, network, fields), light)
+    zoom = None if light else find_zoom(domain, network, fields)
+    return compare(domain, known, size, zoom, light, color=found.luminance and bool(light))
 
 
 def compare(
@@ -210,6 +214,7 @@ def compare(
     pixel_size: PixelSize = UNKNOWN,
     zoom: float | None = None,
     light: str = "",
+    color: bool = False,
 ) -> DomainVerdict:
     """Compare the descriptors of an image with a summary.
 
@@ -223,6 +228,8 @@ def compare(
         Size of structures relative to the training images, from `find_zoom`; None where the magnification is not what differs.
     light
         The sentence on another light than that of the training images, from `wrong_light`.
+    color
+        Whether the image is a color picture, of which the luminance is compared.
     """
     every = [rows_of(one, domain) for one in descriptors]
     rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
@@ -233,6 +240,8 @@ def compare(
     parts["saturation"] = math.sqrt(saturated / max(SATURATED, 2.0 * domain.saturated))
     if (far := _magnification(domain, pixel_size)) is not None:
         parts["pixel size"] = far
+    if color:
+        parts["color"] = COLOR
     distance = max(parts.values())
     sentences = reasons(domain, rows, parts, saturated, min(one.levels for one in descriptors), pixel_size, zoom, light)
     return DomainVerdict(distance, verdict_word(distance), sentences, parts)
