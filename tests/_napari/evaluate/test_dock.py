@@ -274,7 +274,7 @@ def test_long_names_wrap_and_nothing_is_cut(dock, qtbot, tmp_path):
     dock.panel.result.show()
     table = dock.panel.table
     qtbot.waitUntil(lambda: table.isVisible() and table.viewport().width() > 100, timeout=PATIENCE)
-    assert table.horizontalHeaderItem(2).text() == "simulated-\ncell-\npainting_\nadversari\nal"
+    assert table.horizontalHeaderItem(2).text() == "simulated-\ncell-\npainting_\nadversarial"
     assert table.horizontalHeaderItem(2).toolTip() == name
     for row, (_, line) in enumerate(lines):
         text = f"{line.label}{', in SD' if line.unit else ''}\xa0{'↓' if line.good == 'low' else '↑'}"

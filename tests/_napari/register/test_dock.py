@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_virtual_paint._napari.register import dock as register_module
 from napari_virtual_paint._napari.register.dock import RegisterDock
 from napari_virtual_paint._napari.register.layers import affine_for, move, moved, take_back
-from napari_virtual_paint._napari.register.panel import RegisterState
+from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState
 from napari_virtual_paint._napari.shared.viewer.layers import KEY
 from napari_virtual_paint.registration import Registration
 from napari_virtual_paint.registration.settings import RegistrationSettings
@@ -146,6 +146,14 @@ def test_the_stain_that_the_layer_means_is_offered(dock):
         dock.panel.setStains((), "")
         dock.panel.setStains(("AGP", "DNA", "ER"), onto)
         assert dock.panel.stain.currentData() == stain
+
+
+def test_without_a_model_there_is_no_stain_to_choose(qtbot):
+    panel = RegisterPanel()
+    qtbot.addWidget(panel)
+    assert not panel.stain.isEnabled()
+    panel.setStains(("DNA",), "DNA")
+    assert panel.stain.isEnabled()
 
 
 def test_the_form_shows_and_edits_one_value(dock):

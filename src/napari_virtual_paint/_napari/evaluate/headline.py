@@ -21,7 +21,7 @@ from napari_virtual_paint.runtime.text import counted, elapsed
 ARROWS = {"high": "↑", "low": "↓"}
 LEGEND = "↑ higher is better, ↓ lower is better"
 NAME = 96  # pixels that the names of the measures have at least
-LETTERS = 10  # most letters of a prediction's name in one line of its column's head: two predictions fit into a narrow dock
+LETTERS = 12  # most letters of a name in one line of a column's head: "brightfield" is whole, and two predictions fit into a narrow dock
 
 
 @dataclass(frozen=True)

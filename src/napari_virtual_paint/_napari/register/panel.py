@@ -66,6 +66,7 @@ class RegisterPanel(BoundForm[RegisterState]):
         self.layers.setAccessibleName("Layers to move")
         self.model = combo("Paints the stain of the image that is moved; without one the layer is registered as it is")
         self.stain = combo("The stain of the model that is looked for in the layer below")
+        self.stain.setEnabled(False)  # until a model is chosen
         self.onto = combo("The layer with the real stain; it stays where it is")
         self.kind = combo("What may differ between the two", KINDS)
         self.rotation = _spin(0, 180, 15, "°", "Largest rotation either way; 180 tries all and takes longer")
