@@ -1,6 +1,6 @@
 """Preview, paint and cancel in turn in a napari that draws, by calls and by clicks: what ends the process shows itself here.
 
-    scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images pyramid:8000 plane:3000 series:512] [--model ID] [--painted]
+    scripts/with-screen.sh python scripts/paint_rounds.py [--rounds 20] [--images KIND:SIZE ...] [--model ID] [--painted]
 
 Every image gets `--rounds` rounds, half of them by calls of the dock's methods and half by clicks on its buttons. A round is a preview, a
 painting, and a painting of the same image again, each cancelled at a moment that a seed chooses: at once, while the network is loaded, or
