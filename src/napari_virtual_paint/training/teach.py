@@ -73,6 +73,7 @@ class TeachRequest:
     minutes: float = MINUTES  # how long it may take
     steps: int | None = None  # number of steps instead of a time, which gives the same model on each machine
     seed: int = 0
+    data: Data | None = None  # where the pairs are, instead of `pairs`
 
     @property
     def run(self) -> Path:
@@ -135,16 +136,16 @@ def preparing_config(request: TeachRequest) -> Generator[Progress, None, TrainCo
 
     request = _with_places(request)
     check_outputs([request.output, request.run], [*_places(request), locate(request.model)])
-    asked = json.loads(json.dumps({**asdict(request), "output": str(request.output)}))
+    asked = json.loads(json.dumps({**asdict(replace(request, data=None)), "output": str(request.output)}))
     if (request.run / CHECKPOINT).is_file() and (request.run / CONFIG).is_file() and read_object(request.run / REQUEST) == asked:
         return load_config(request.run / CONFIG)
     lesson = plan_lesson(request)
-    config = _checked(lesson.values, request)
+    config = checked_config(lesson.values, request)
     check_run_outputs(config)
     check_checkpoint(request.run, config)
     for note in lesson.notes:
         yield Progress(0, 0, note)
-    steps = request.steps or (yield from _steps_within(config, lesson, request.minutes))
+    steps = request.steps or (yield from steps_within(config, lesson, request.minutes))
     make_folder(request.run)
     if lesson.table:
         write_text(request.run / PAIRS, lesson.table)
@@ -167,7 +168,7 @@ def _places(request: TeachRequest) -> list[Path]:
     return [paths[0] / name for name in FOLDERS] if len(paths) == 1 and paths[0].is_dir() else paths
 
 
-def _checked(values: Mapping[str, Any], request: TeachRequest) -> TrainConfig:
+def checked_config(values: Mapping[str, Any], request: TeachRequest) -> TrainConfig:
     """Return a configuration that is not written yet.
 
     Raises `InputError` if it can't be one.
@@ -182,7 +183,7 @@ def _checked(values: Mapping[str, Any], request: TeachRequest) -> TrainConfig:
     return config.model_copy(update={"run": request.run, "output": request.output})
 
 
-def _steps_within(config: TrainConfig, lesson: Lesson, minutes: float) -> Generator[Progress, None, int]:
+def steps_within(config: TrainConfig, lesson: Lesson, minutes: float) -> Generator[Progress, None, int]:
     """Return how many steps fit into a time, `STEPS` at most; a few are timed."""
     from napari_virtual_paint.training.time_estimate import DataShape, estimating
 
@@ -271,6 +272,8 @@ def _pairs(request: TeachRequest) -> tuple[list[PairSource], Data, str]:
 
     Raises `InputError` if they are neither in a table nor in two folders.
     """
+    if request.data is not None:
+        return find(request.data), request.data, ""
     axes = {"input_axes": request.axes[0], "target_axes": request.axes[1]}
     paths = _places(request)
     if len(paths) == 1 and paths[0].is_file():
@@ -371,6 +374,8 @@ def _identity(request: TeachRequest, info: ModelInfo, taught_on: str, stains: Se
 
 def _place(request: TeachRequest) -> str:
     """Return the names of the table or the folders."""
+    if request.data is not None:
+        return " and ".join(dict.fromkeys(Path(source).name for source in request.data.sources()))
     return " and ".join(dict.fromkeys(Path(path).name for path in request.pairs))
 
 

@@ -9,8 +9,9 @@ import pytest
 from scipy import ndimage
 
 from napari_virtual_paint._napari.stain.dock import StainDock
+from napari_virtual_paint._napari.stain.domain_label import TEACH, DomainLine
 from napari_virtual_paint.models import open_model
-from napari_virtual_paint.models.applicability.check import summarize
+from napari_virtual_paint.models.applicability.check import DomainVerdict, summarize
 from napari_virtual_paint.models.package.copying import add_domain
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import Stack
@@ -79,3 +80,18 @@ def test_a_model_without_a_summary_says_so(make_napari_viewer, qtbot, small_mode
     assert dock.panel.domain.isVisible()
     assert dock.panel.domain.verdict is None
     assert dock.panel.domain.text() == "No domain check: A small model has no summary of its training images."
+
+
+def test_teaching_is_offered_where_an_image_is_not_inside(qtbot) -> None:
+    line = DomainLine()
+    qtbot.addWidget(line)
+    asked: list[bool] = []
+    line.teach.connect(lambda: asked.append(True))
+    line.show_verdict(DomainVerdict(0.5, "inside"), teachable=True)
+    assert TEACH not in line.text()
+    line.show_verdict(DomainVerdict(4.0, "outside", ("Far.",)))
+    assert TEACH not in line.text()
+    line.show_verdict(DomainVerdict(4.0, "outside", ("Far.",)), teachable=True)
+    assert TEACH in line.text()
+    line.linkActivated.emit("teach")
+    assert asked == [True]

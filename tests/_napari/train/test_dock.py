@@ -27,19 +27,21 @@ from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, score_span, span, thinned
 from napari_virtual_paint._napari.train.dock import _next_name
 from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
-from napari_virtual_paint._napari.train.prepare import PairVerdict
+from napari_virtual_paint._napari.train.prepare import PairVerdict, prepare
 from napari_virtual_paint._napari.train.run_list import list_text, status_html
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, HeldOut, Length, SourceKind, TrainState
 from napari_virtual_paint._napari.train.time_estimate import TrainingTime
 from napari_virtual_paint._napari.train.watcher import pictures, tint, watch_changes
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.pace import TrainingPace
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, PROGRESS, EpochRecord, Preview, RunState, read_command, watch
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
+from small_models import TOY_3D, write_toy
 
 PATIENCE = 60_000
 """Milliseconds; far more than anything here takes on a machine with nothing else to do."""
@@ -113,6 +115,7 @@ def alive(folder: Path, **more):
         TrainState(),
         TrainState(source="files", path="/a", input_pattern="x*.tif", target_pattern="y*.tif", input_channels="0", stain_channels="DNA,ER"),
         TrainState(source="plate", path="/p.zarr", wells="A1:B2", recipe="unet", held_out="images", length="minutes", amount=7),
+        TrainState(start="some-model", length="minutes"),
         TrainState(author="", license="", not_for="Nothing yet.", length="3 h"),
         TrainState(
             name="Mine", stain_names="A,B", held_out="none", device="cpu", keep_running=True, length="steps", amount=99, text="id: x"
@@ -123,6 +126,7 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
     form = TrainForm()
     qtbot.addWidget(form)
     form.setRecipes([("quick", "Quick", ""), ("unet", "U-Net", "")])
+    form.setModels([("some-model", "Some model", "")])
     form.setValue(choice)
     assert form.value() == choice
     form.finish()
@@ -293,6 +297,30 @@ def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
     assert (tmp_path / "runs" / "own-model" / CONFIG).is_file()
     assert dock.value().name == "Own model 2"
     assert any("own-model is trained" in message for message in messages())
+
+
+def test_a_model_is_taught_what_the_layers_show(dock, qtbot, tmp_path):
+    write_toy(tmp_path / "models" / "toy-planes")
+    dock.choose(start="toy-planes", name="Taught cells", length="steps", amount=3, author="Ada")
+    dock.config.list_models()
+    qtbot.waitUntil(lambda: dock.form.start.count() == 2, timeout=PATIENCE)
+    assert dock.form.start.currentData() == "toy-planes"
+    assert not dock.form.recipe.isEnabled()
+    assert dock.panel.start.isEnabled()
+    prepared = run_to_end(prepare(dock.config._request()))
+    config = load_config(prepared.config)
+    assert (config.start, config.steps, config.id) == ("toy-planes", 3, "taught-cells")
+    assert config.fine_tuning is not None
+    assert config.authors == ("Ada",)
+    assert (config.output, config.run) == (tmp_path / "models" / "taught-cells", tmp_path / "runs" / "taught-cells" / RUN)
+    assert prepared.report is not None
+    assert not prepared.report.stops
+    dock.choose(start="")
+    assert dock.form.recipe.isEnabled()
+    write_toy(tmp_path / "models" / "toy-volume", TOY_3D)
+    dock.choose(start="toy-volume")
+    with pytest.raises(InputError, match="toy-volume"):
+        run_to_end(prepare(dock.config._request()))
 
 
 def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_path):

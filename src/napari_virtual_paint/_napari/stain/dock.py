@@ -116,6 +116,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.doubt = ""
         self._checks = DomainChecks(self)
         self._checks.checked.connect(self._show_verdict)
+        self.panel.domain.teach.connect(self._teach)
         self._checks.finished.connect(self._choose_again)
         self._checks.ended.connect(self._show_verdict)
         self._last = StainState()  # what was chosen when the layers were last fitted ...
@@ -505,10 +506,19 @@ class StainDock(QWidget):  # type: ignore[misc]
         key = self._question_key(self._chosen_layers(), source, models)
         answer = self._checks.answer(key)
         comparing = self._checks.running and not self._checks.knows(key) and len(unchecked) < len(models.members)
-        self.panel.domain.show_verdict(answer.verdict, unchecked, comparing=comparing)
+        teachable = len(models.members) == 1 and bool(models.members[0].model.info.architecture)
+        self.panel.domain.show_verdict(answer.verdict, unchecked, comparing=comparing, teachable=teachable)
         self.doubt = fluorescence_doubt(models.members[0].model.info, source.stack, self.fit.match, answer.light)
         self.form.setDoubt(self.doubt)
         self._enable()
+
+    def _teach(self) -> None:
+        """Open the Train dock with the chosen model to start from."""
+        models = self.selected.models
+        dock = commands.open_dock("Train") if models is not None else None
+        if models is not None and dock is not None:
+            info, (key, *_) = models.members[0].model.info, self.value().keys
+            dock.choose(start=info.id if self.model_list.by_id(key) else str(info.source), source="layers")
 
     def _start_forecast(self) -> None:
         """Work out, on a worker, on which device and how long it will paint."""

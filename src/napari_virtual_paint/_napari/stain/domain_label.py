@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint._napari.shared.widgets import WrappedLabel
+from qtpy.QtCore import Qt, Signal
+
+from napari_virtual_paint._napari.shared.widgets import WrappedLabel, link
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.applicability.check import DomainVerdict
@@ -18,6 +20,7 @@ WORDS = {
     "edge": "At the edge of what the model learned from",
     "outside": "Unlike what the model learned from",
 }
+TEACH = "Teach this model…"
 COMPARING = "Comparing the image with the training images…"
 NO_SUMMARY = "No domain check: {} has no summary of its training images."
 SUMMARIZE = "`virtual-paint models domain` adds a summary to a package, from images that the model was trained on."
@@ -35,9 +38,16 @@ class DomainLine(WrappedLabel):
     def __init__(self) -> None:
         super().__init__()
         self.verdict: DomainVerdict | None = None
+        self.setTextInteractionFlags(self.textInteractionFlags() | Qt.TextInteractionFlag.LinksAccessibleByMouse)
+        self.linkActivated.connect(lambda _: self.teach.emit())
         self.hide()
 
-    def show_verdict(self, verdict: DomainVerdict | None, unchecked: Sequence[str] = (), *, comparing: bool = False) -> None:
+    teach = Signal()
+    """The model is to be taught such images."""
+
+    def show_verdict(
+        self, verdict: DomainVerdict | None, unchecked: Sequence[str] = (), *, comparing: bool = False, teachable: bool = False
+    ) -> None:
         """Show what was found.
 
         Parameters
@@ -48,9 +58,13 @@ class DomainLine(WrappedLabel):
             Names of the models without a summary of their training images.
         comparing
             Whether the domain check is still running.
+        teachable
+            Whether teaching the model is offered where the image is not inside.
         """
         self.verdict = verdict
         lines = [COMPARING] if comparing else [] if verdict is None else [line(verdict)]
+        if teachable and not comparing and verdict is not None and verdict.verdict != "inside":
+            lines.append(link("teach", TEACH, self))
         lines += [escape(NO_SUMMARY.format(name)) for name in unchecked]
         self.setText("<br>".join(lines))
         self.setToolTip((tip(verdict) if verdict is not None else "") + (f"<p>{SUMMARIZE}</p>" if unchecked else ""))

@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.new_model import runs_folder, slug
+from napari_virtual_paint._napari.shared.new_model import checked_name, runs_folder, slug
 from napari_virtual_paint._napari.shared.saving import check_saving
 from napari_virtual_paint._napari.shared.viewer.layer_list import BURST, MANY, follow_layers
 from napari_virtual_paint._napari.shared.viewer.layer_pairs import is_predicted
@@ -35,6 +35,7 @@ from napari_virtual_paint._napari.train.state import (
     configuration,
     facts_of,
     length_of,
+    pairs_section,
     portable_text,
     with_checks,
 )
@@ -86,6 +87,8 @@ class ConfigController(QObject):  # type: ignore[misc]
         self._relist = Debounced(BURST, self._list_layers, self)
         self._layers_changed()
         self._reading_recipes.start_function(_list_recipes, title="Reading the recipes", done=self._show_recipes)
+        self._listing_models = LatestJob(self)
+        self.list_models()
 
     @property
     def preparing(self) -> bool:
@@ -116,6 +119,10 @@ class ConfigController(QObject):  # type: ignore[misc]
         self.recipes = {recipe.name: recipe for recipe in recipes}
         self._form.setRecipes([(recipe.name, recipe.title, recipe.description) for recipe in recipes])
         self.follow()
+
+    def list_models(self) -> None:
+        """Offer the models that can be taught, in the background."""
+        self._listing_models.start_function(_trainable_models, title="Looking for models", done=self._form.setModels)
 
     def _layers_changed(self, event: Any = None) -> None:
         """Follow the layers: at once, or where there are many, once the last of a burst of changes is over."""
@@ -160,20 +167,26 @@ class ConfigController(QObject):  # type: ignore[misc]
                 if choice.source == "layers":
                     self._pair = self._pair_of_layers(choice)
                     self._facts = facts_of(*self._pair)
+                elif choice.start:
+                    pairs_section(choice)
                 self._form.setStainsHint(self._facts.stains if self._facts is not None else ())
-                self._text = self._configuration_text(choice)
+                self._text = "" if choice.start else self._configuration_text(choice)
+                if choice.start:
+                    checked_name(choice.name)
             except VirtualPaintError as error:
                 self._fault = str(error)
             self._fault = self._fault or name_taken(choice.name)
             self._form.setText(self._text)
-            self.estimator.request(choice.text or self._text, self._facts)
+            if choice.start:
+                self._form.about.setText(TEACHING)
+                self._form.about.setToolTip("")
+            else:
+                self.estimator.request(choice.text or self._text, self._facts)
             self.show_time()
         self._enable()
 
     def _configuration_text(self, choice: TrainState) -> str:
-        from napari_virtual_paint.models.catalogue import user_folder
-
-        recipe, package = self.recipes[choice.recipe], user_folder().absolute() / slug(choice.name)
+        recipe, package = self.recipes[choice.recipe], _package(choice)
         text = as_text(configuration(choice, recipe, self._facts, package))
         time = self.estimator.time_of(choice.text or text, self._facts) if choice.minutes is not None else None
         return text if time is None else as_text(configuration(choice, recipe, self._facts, package, time.pace))
@@ -243,7 +256,7 @@ class ConfigController(QObject):  # type: ignore[misc]
     def show_time(self) -> None:
         """Show how long the training takes, as far as it is known."""
         found, choice = self.estimator.found, self._form.value()
-        if self._monitor.alive:
+        if self._monitor.alive or choice.start:
             text = ""  # the training that runs would slow this one down
         elif found is None:
             text = "Timing a few steps on this machine…" if self.estimator.running else ""
@@ -277,8 +290,10 @@ class ConfigController(QObject):  # type: ignore[misc]
             self._prepare(self._request(), self._show_verdict)
 
     def _request(self) -> TrainRequest:
-        choice = self._form.value()
-        return TrainRequest(runs_folder() / slug(choice.name), choice.text or self._text, self._pair)
+        choice, folder = self._form.value(), runs_folder() / slug(self._form.value().name)
+        if choice.start:
+            return TrainRequest(folder, "", self._pair, teach=choice, package=_package(choice))
+        return TrainRequest(folder, choice.text or self._text, self._pair)
 
     def _prepare(self, request: TrainRequest, done: Callable[[PreparedRun], Any]) -> None:
         self.estimator.stop()
@@ -343,12 +358,34 @@ class ConfigController(QObject):  # type: ignore[misc]
         """Enable what can be done now."""
         panel, preparing = self._panel, self.preparing
         ready = bool(self.recipes) and not self._fault and self._to_decide is None
-        needs_time = self._form.value().minutes is not None and self.estimator.found is None
+        choice = self._form.value()
+        needs_time = not choice.start and choice.minutes is not None and self.estimator.found is None
         panel.start.setEnabled(preparing or (ready and not needs_time))
         panel.start.setText("Cancel" if preparing else "Start")
         panel.check.setEnabled(ready and not preparing)
         self._form.setEnabled(not preparing)
         panel.say(panel.problem, f"⚠ {escape(self._fault)}" if self._fault else "")
+
+
+TEACHING = (
+    "All layers are trained further at a low rate, for about 8 minutes unless a time is chosen. What is held out, the scale and the number "
+    "of steps follow from the pairs."
+)
+
+
+def _package(choice: TrainState) -> Path:
+    """Return where the model is written."""
+    from napari_virtual_paint.models.catalogue import user_folder
+
+    return user_folder().absolute() / slug(choice.name)
+
+
+def _trainable_models() -> list[tuple[str, str, str]]:
+    """Return key, name and tooltip of the models that can be taught."""
+    from napari_virtual_paint.models.catalogue import list_models
+
+    found = [info for info in list_models() if info.architecture]
+    return [(info.id, f"Teach {info.name}", f"{info.id}: {info.description}") for info in found]
 
 
 def _list_recipes() -> tuple[Recipe, ...]:

@@ -41,6 +41,7 @@ LENGTHS = (
     ("minutes", "Minutes"),
     ("steps", "Steps"),
 )
+NEW = "A new network by the recipe"
 TEXT_HEIGHT = 170
 AMOUNT = 116  # pixels that show a number of minutes and the buttons beside it
 
@@ -69,6 +70,7 @@ class TrainForm(BoundForm[TrainState]):
         self.path, self.choose, self.take = QLineEdit(), QPushButton("…"), QPushButton("That of the Plate dock")
         self.input_pattern, self.target_pattern = QLineEdit(), QLineEdit()
         self.wells, self.input_channels, self.stain_channels = QLineEdit(), QLineEdit(), QLineEdit()
+        self.start = combo("Train a new network by a recipe, or teach one of these models what the pairs show", (("", NEW),))
         self.recipe = combo("How to train: network, loss, steps; those of the papers, and a small one for a laptop")
         self.about = words()
         self.name, self.stain_names = QLineEdit(), QLineEdit()
@@ -95,7 +97,20 @@ class TrainForm(BoundForm[TrainState]):
         self.shown.connect(self._show_parts)
         bound = (
             *("source", "inputs", "stains", "path", "input_pattern", "target_pattern", "wells", "input_channels", "stain_channels"),
-            *("recipe", "name", "stain_names", "held_out", "author", "license", "not_for", "length", "amount", "device", "keep_running"),
+            *(
+                "start",
+                "recipe",
+                "name",
+                "stain_names",
+                "held_out",
+                "author",
+                "license",
+                "not_for",
+                "length",
+                "amount",
+                "device",
+                "keep_running",
+            ),
         )
         widgets = {field: getattr(self, field) for field in bound}
         self.bind(TrainState(), widgets | {"not_for": sentence(self.not_for)})
@@ -108,6 +123,12 @@ class TrainForm(BoundForm[TrainState]):
     def setRecipes(self, recipes: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
         """Offer these recipes: name, title and tooltip of each."""
         set_choices(self.recipe, recipes, self.value().recipe)
+
+    def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
+        """Offer these models to teach: key, name and tooltip of each; one that was chosen elsewhere stays."""
+        chosen = self.value().start
+        own = () if not chosen or any(key == chosen for key, *_ in models) else ((chosen, chosen, chosen),)
+        set_choices(self.start, (("", NEW, "A new network"), *models, *own), chosen)
 
     def setText(self, text: str) -> None:  # noqa: N802
         """Show the configuration that follows from the form; one that the user edited stays."""
@@ -125,7 +146,9 @@ class TrainForm(BoundForm[TrainState]):
 
     def _show_parts(self, choice: TrainState) -> None:
         """Show the fields that belong to what is chosen."""
-        source = choice.source
+        source, taught = choice.source, bool(choice.start)
+        for widget in (self.recipe, self.held_out, self.advanced):
+            widget.setEnabled(not taught)
         for sources, part in self._parts.items():
             part.setVisible(source in sources.split("|"))
         self.amount.setVisible(choice.length in ("minutes", "steps"))
@@ -157,6 +180,7 @@ class TrainForm(BoundForm[TrainState]):
         for part in self._source_parts():
             top.addWidget(part)
         top.addWidget(heading("Recipe"))
+        top.addLayout(form_rows((("Start from", self.start),)))
         top.addWidget(self.recipe)
         top.addWidget(self.about)
         top.addLayout(form_rows((("Train for", row(self.length, self.amount)), ("", self.time))))

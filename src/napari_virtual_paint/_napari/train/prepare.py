@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint._napari.train.state import CONFIG, FIELD, IMAGES, INPUT, TARGET
+from napari_virtual_paint._napari.shared.new_model import split_names
+from napari_virtual_paint._napari.train.state import CONFIG, FIELD, IMAGES, INPUT, RUN, TARGET, TrainState, as_text, pairs_section
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 
@@ -25,6 +26,8 @@ class TrainRequest:
     text: str  # its configuration
     pair: tuple[Stack, Stack] | None = None  # input and stains taken from layers; None where the configuration names files or a plate
     check: bool = True  # whether the pairs are checked
+    teach: TrainState | None = None  # the choice of a model to teach, from which the configuration then follows; None for another training
+    package: Path | None = None  # where the model that is taught is written
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,9 @@ def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
         request.folder.mkdir(parents=True, exist_ok=True)
     if request.pair is not None:
         yield from write_pair(*request.pair, request.folder / IMAGES)
+    if request.teach is not None:
+        yield Progress(2, 4, "Fitting the model to the pairs")
+        request = replace(request, text=(yield from teaching_text(request, request.teach)), teach=None)
     config = write_text(request.folder / CONFIG, request.text)
     loaded = load_config(config)
     yield Progress(3, 4, "Checking the pairs")
@@ -57,6 +63,27 @@ def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
         return PreparedRun(request, config)
     report = yield from relay(check_pairs(loaded), lambda at: replace(at, message=f"Checking the pairs: {at.message}"))
     return PreparedRun(request, config, report)
+
+
+def teaching_text(request: TrainRequest, choice: TrainState) -> Generator[Any, None, str]:
+    """Return the configuration that teaches a model; a few steps are timed.
+
+    Raises `InputError` if the model can't be trained, or the pairs don't fit it.
+    """
+    from napari_virtual_paint.training.config.data import Data
+    from napari_virtual_paint.training.pace import epoch_of
+    from napari_virtual_paint.training.teach import EPOCH, MINUTES, TeachRequest, checked_config, plan_lesson, steps_within
+
+    assert request.package is not None
+    data = Data.model_validate(pairs_section(choice)).starting_from(request.folder)
+    steps = choice.amount if choice.length == "steps" else None
+    minutes = choice.minutes or MINUTES
+    asked = TeachRequest(choice.start, (), request.package, choice.name.strip(), data=data, minutes=minutes, steps=steps)
+    lesson = plan_lesson(asked)
+    steps = steps or (yield from steps_within(checked_config(lesson.values, asked), lesson, minutes))
+    card = {"license": choice.license or None, "authors": split_names(choice.author), "not_for": choice.not_for}
+    device = {} if choice.device == "auto" else {"device": choice.device}
+    return as_text({**lesson.values, **card, **device, "run": RUN, "steps": steps, "epoch": epoch_of(steps, EPOCH)})
 
 
 def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress, None, None]:

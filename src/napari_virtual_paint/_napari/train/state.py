@@ -46,6 +46,7 @@ class TrainState:
     stain_channels: str = ""
     """`input_channels` and `stain_channels`: channels of files and plates: names or positions with commas between; empty to find them by
     their names."""
+    start: str = ""  # id or package of the model that is taught further; empty for a new network by the recipe
     recipe: str = "quick"
     name: str = "My stains"
     stain_names: str = ""
@@ -186,8 +187,11 @@ def _trained_on(choice: TrainState, facts: ImageFacts | None) -> str:
     return f"{times}one field of {facts.sides[0]} x {facts.sides[1]} px, opened in napari as {', '.join((*choice.inputs, *choice.stains))}."
 
 
-def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
-    """Return the section of the configuration that finds the pairs."""
+def pairs_section(choice: TrainState) -> dict[str, Any]:
+    """Return the section of the configuration that finds the pairs.
+
+    Raises `InputError` if no file, folder or plate is chosen.
+    """
     data: dict[str, Any] = {}
     if choice.source == "layers":
         data |= {"folder": IMAGES, "input": f"*_{INPUT}", "target": f"*_{TARGET}"}
@@ -204,6 +208,12 @@ def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[
             data[name] = split_names(text)
     if choice.stain_names:
         data["stains"] = split_names(choice.stain_names)
+    return data
+
+
+def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
+    """Return the section of the configuration that finds the pairs, with how their planes go into the network."""
+    data = pairs_section(choice)
     if facts is not None:
         _planes(data, recipe, facts)
     return data
