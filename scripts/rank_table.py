@@ -2,6 +2,7 @@
 
 ``python scripts/rank_table.py [FOLDER] [--json FILE]``; the folder of real data is by default ``../shared/data``.
 
+The whole image is ranked; the middle 384 x 384 px are painted and scored, of a stack the middle plane where a model takes single planes.
 A model's score on a set is the mean PCC over the true stains that some model paints under their name; a stain that it does not paint counts
 as 0. Where no model paints a stain of that name, it is the best PCC of any painted stain with any true one. The last column is the score of
 the first in the order less the best score of all that fit.
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ SETS: Mapping[str, tuple[str, str, str]] = {
     "hipsc_3d_pairs": ("hipsc_3d_pairs/train_0_brightfield.ome.tif", "hipsc_3d_pairs/train_0_envelope.ome.tif", ""),
 }
 """Set -> its unstained image, its true stains (empty: in the same file), and the one channel to paint from (empty: all)."""
+SIDE = 384  # pixels of the middle that is scored
 CLOSE = 0.03  # PCC by which the first may be below the best
 EMPTY = "empty"  # word in the name of a stain without signal
 
@@ -58,9 +61,19 @@ def _first(stack: Stack) -> Stack:
     return Stack(np.asarray(stack.data[:1]), stack.channels, stack.pixel_size, source=stack.source)
 
 
+def _middle(stack: Stack) -> Stack:
+    """Return the middle of an image."""
+    rows, columns = (slice(max(length - SIDE, 0) // 2, max(length - SIDE, 0) // 2 + SIDE) for length in stack.shape[3:])
+    return replace(stack, data=stack.data[..., rows, columns])
+
+
 def correlations(model: Model, image: Stack, truth: Stack) -> np.ndarray:
     """Return the PCC of each painted stain with each true one, (painted, true)."""
-    painted = run_to_end(paint(model, image, PaintSettings(device="cpu"))).stack
+    if model.info.dims == 2 and not model.info.planes_as_channels:
+        middle = image.shape[2] // 2
+        image = replace(image, data=image.data[:, :, middle : middle + 1])
+    painted = run_to_end(paint(model, _middle(image), PaintSettings(device="cpu"))).stack
+    truth = _middle(truth)
     a, b = np.asarray(painted.data[0]), np.asarray(truth.data[0])
     if a.shape[1] != b.shape[1]:  # planes: compare the middle ones
         a, b = a[:, [a.shape[1] // 2]], b[:, [b.shape[1] // 2]]
@@ -73,12 +86,14 @@ def scores(models: Mapping[str, Model], found: Mapping[str, np.ndarray], truth: 
     known = [place for place in range(len(truth.channel_labels)) if any(places[place] is not None for places in named.values())]
     if not known:
         return {key: float(np.nanmax(values)) for key, values in found.items()}
-    return {
-        key: float(
-            np.mean([np.nan_to_num(found[key][named[key][place], place]) if named[key][place] is not None else 0 for place in known])
-        )
-        for key in found
-    }
+    table = {key: [0.0 if (row := named[key][at]) is None else values[row, at] for at in known] for key, values in found.items()}
+    return {key: float(np.mean(np.nan_to_num(values))) for key, values in table.items()}
+
+
+def words(one: RankedModel, score: float) -> str:
+    """Return a model with its verdict and score."""
+    how = f"{one.verdict.verdict} {one.verdict.distance:.1f}" if one.verdict is not None else f"for {one.info.light}"
+    return f"{one.key} ({how}: {score:.2f})"
 
 
 def main() -> int:
@@ -96,22 +111,10 @@ def main() -> int:
         tried = [one for one in ranked if one.fits]
         found = scores(models, {one.key: correlations(models[one.key], image, truth) for one in tried}, truth)
         gap = found[tried[0].key] - max(found.values()) if tried else float("nan")
-        report[name] = [
-            {
-                "id": one.key,
-                "verdict": one.verdict and one.verdict.verdict,
-                "distance": one.verdict and one.verdict.distance,
-                "pcc": found[one.key],
-            }
-            for one in tried
-        ]
-        words = [
-            f"{one.key} ({one.verdict.verdict} {one.verdict.distance:.1f}: {found[one.key]:.2f})"
-            if one.verdict
-            else f"{one.key} ({one.light or '-'}: {found[one.key]:.2f})"
-            for one in tried
-        ]
-        print(f"| {name} | {', '.join(words) or 'none fits'} | {gap:.2f}{'' if not gap < -CLOSE else ' **'} |", flush=True)
+        verdicts = [one.verdict.to_dict(parts=False) if one.verdict is not None else None for one in tried]
+        report[name] = [{"id": one.key, "pcc": found[one.key], "domain": each} for one, each in zip(tried, verdicts, strict=True)]
+        shown = ", ".join(words(one, found[one.key]) for one in tried) or "none fits"
+        print(f"| {name} | {shown} | {gap:.2f}{' **' if gap < -CLOSE else ''} |", flush=True)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
     return 0
