@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_virtual_paint.choices import PhaseMode
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models import ModelInfo
+from napari_virtual_paint.models import ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.models.matching import around_focus, stack_channels, takes_focal_planes
 from napari_virtual_paint.painting.illumination_files import functions_in
@@ -160,16 +160,30 @@ class _Described:
 
 
 def channels_taken(models: ModelSet, stack: Stack, settings: PaintSettings, synonyms: Synonyms | None = None) -> tuple[str, ...]:
-    """Return the channels of an image that the models paint from, from its first planes on.
+    """Return the names of the channels of an image that the models paint from (see `channels_of_model`)."""
+    chosen = [(each.model.info, settings.channels if each.channels is None else each.channels) for each in models.members]
+    found = [channels_of_model(info, stack, replace(settings, channels=channels), synonyms) for info, channels in chosen]
+    return tuple(dict.fromkeys(name for names in found for name in names))
 
-    Raises `ModelError` if they are ambiguous.
+
+def channels_of_model(info: ModelInfo, stack: Stack, settings: PaintSettings, synonyms: Synonyms | None = None) -> tuple[str, ...]:
+    """Return the names of the channels of an image that a model paints from, or that its phase is made from.
+
+    Raises
+    ------
+    InputError, ModelError
+        If they are ambiguous, or phase can't be made.
     """
-    found: dict[str, None] = {}
-    for member in models.members:
-        chosen = settings.channels if member.channels is None else member.channels
-        indices, luminance = stack_channels(member.model.info, stack, chosen, synonyms)
-        found.update(dict.fromkeys(stack.channel_labels if luminance else (stack.channel_labels[index] for index in indices)))
-    return tuple(found)
+    labels = stack.channel_labels
+    if settings.phase is not None and "phase" not in (stack.provenance or {}):
+        _check_phase([info], stack)
+        return (labels[_brightfield(stack)],)
+    if settings.focus == "none":
+        found = match(info, stack, settings.channels, synonyms)
+        indices, luminance = found.channels, found.luminance
+    else:
+        indices, luminance = stack_channels(info, stack, settings.channels, synonyms)
+    return labels if luminance else tuple(labels[index] for index in indices)
 
 
 def inherited(stack: Stack) -> dict[str, Any]:
@@ -264,12 +278,16 @@ def _with_phase(now: Preprocessed, synonyms: Synonyms | None) -> Generator[Progr
     stack, settings = now.stack, now.settings
     assert settings.phase is not None
     how = replace(settings.phase, mode=_check_phase([member.model.info for member in now.models.members], stack))
-    lights = [light_of(label) for label in stack.channel_labels]
-    channel = lights.index("brightfield") if "brightfield" in lights else 0
-    phase = yield from reconstruct_phase(stack, how, channel=channel)
+    phase = yield from reconstruct_phase(stack, how, channel=_brightfield(stack))
     record = {**(stack.provenance or {}), **(phase.provenance or {})}
     phase = replace(phase, provenance=record)
     return _forget_channels(replace(now, stack=phase, notes=(*now.notes, *phase.notes)))
+
+
+def _brightfield(stack: Stack) -> int:
+    """Return the channel that phase is made from."""
+    lights = [light_of(label) for label in stack.channel_labels]
+    return lights.index("brightfield") if "brightfield" in lights else 0
 
 
 def _check_phase(infos: Sequence[ModelInfo], stack: Stack) -> PhaseMode:
@@ -362,8 +380,7 @@ def _cut(now: Preprocessed, planes: Sequence[int], record: dict[str, Any], synon
         return replace(now, stack=replace(stack, provenance=kept), notes=(*now.notes, note))
     if kind == "plane":
         kept = {**(stack.provenance or {}), "focus": record}
-        size = PixelSize(None, stack.pixel_size.y, stack.pixel_size.x)
-        return replace(now, stack=replace(stack, data=_gathered(stack, [(z,) for z in planes]), pixel_size=size, provenance=kept))
+        return replace(now, stack=replace(cut_to(stack, planes), provenance=kept))
     return _window(now, infos[0], planes, record, synonyms)
 
 
@@ -395,6 +412,21 @@ def _gathered(stack: Stack, planes: Sequence[Sequence[int]]) -> Any:
     import dask.array as da
 
     return da.concatenate(parts)
+
+
+def planes_in_focus(stack: Stack) -> tuple[int, ...] | None:
+    """Return the plane in focus at each time point that a preprocessed image was cut to; None where it was not."""
+    record = (stack.provenance or {}).get("focus")
+    if record is None:
+        return None
+    planes = tuple(int(plane) for plane in record["planes"])
+    return planes if len(planes) == stack.shape[0] else planes[:1] * stack.shape[0]
+
+
+def cut_to(stack: Stack, planes: Sequence[int]) -> Stack:
+    """Return one plane of an image at each time point."""
+    size = PixelSize(None, stack.pixel_size.y, stack.pixel_size.x)
+    return replace(stack, data=_gathered(stack, [(plane,) for plane in planes]), pixel_size=size)
 
 
 def summary(now: Preprocessed) -> dict[str, Any]:

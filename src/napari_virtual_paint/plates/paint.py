@@ -12,11 +12,13 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.gray import find_levels
+from napari_virtual_paint.plates.job.illumination import settle_functions
 from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_pipeline
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.job.run import PlateProgress, PlateRun, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.outputs import check_outputs, output_path
 
@@ -102,6 +104,9 @@ def paint_plate(
     try:
         with OutputLock(run.folder / LOCK, target, "painted"):
             run.begin()
+            if run.todo:
+                steps = settle_functions(run.folder, plate, model.info, run.settings, truth=score)
+                yield from relay(steps, lambda step: PlateProgress(0, len(plate.fields), message=step.message))
             yield from run.skip()
             yield from _paint_and_update(run, _events(run, workers, scheduler, memory))
             if run.to_count:

@@ -90,7 +90,8 @@ def correct_illumination(stack: Stack, functions: Mapping[str, Floats], record: 
                 "make it anew."
             )
     if not found:
-        return stack
+        kept = dict(stack.provenance or {}) | {"illumination": {**(record or {}), "fall": {}}}
+        return replace(stack, provenance=kept)
     one = np.ones((1, 1), np.float32)
     parts = [found.get(label, one) for label in stack.channel_labels]
     divisor = np.stack([np.broadcast_to(part, shape) for part in parts])[None, :, None]

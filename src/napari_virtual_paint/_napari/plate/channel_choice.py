@@ -13,6 +13,7 @@ from napari_virtual_paint._napari.shared import preferences
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.models import ModelInfo
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.inputs import PlateInputs, find_inputs
 from napari_virtual_paint.plates.plate import Plate
 
@@ -66,13 +67,14 @@ class ChannelChoice(QObject):  # type: ignore[misc]
         plate, model, painted = self.session.plate, self.session.model, self.session.painted
         begun = model is not None and painted.model == model.info.id
         chosen = painted.channels if begun else self.session.state.painting.channels
-        looked = (plate, model, begun, chosen)
+        settings = self.session.state.painting
+        looked = (plate, model, begun, (settings.focus, settings.phase), chosen)
         if plate is None or model is None or looked == self._looked:
             return
         self._looked = looked
         info = model.info
         self._looking.start_function(
-            lambda: look(plate, info, chosen, begun=begun),
+            lambda: look(plate, info, chosen, begun=begun, settings=settings),
             title="Looking at the channels",
             done=lambda found: self._show(*found, begun=begun),
         )
@@ -101,7 +103,7 @@ class ChannelChoice(QObject):  # type: ignore[misc]
 
 
 def look(
-    plate: Plate, info: ModelInfo, chosen: tuple[str | int, ...] | None, *, begun: bool
+    plate: Plate, info: ModelInfo, chosen: tuple[str | int, ...] | None, *, begun: bool, settings: PaintSettings | None = None
 ) -> tuple[PlateInputs, tuple[str | int, ...] | None]:
     """Find the channels that a model gets from a plate (on a worker), by an earlier answer of the user where their names don't tell.
 
@@ -111,6 +113,8 @@ def look(
         The channels that the user chose; None where they are taken by name.
     begun
         Whether the output was begun with these channels, so that there is nothing to ask.
+    settings
+        How each field is made fit.
 
     Returns
     -------
@@ -119,14 +123,14 @@ def look(
     chosen
         The channels that the user chose, now or earlier.
     """
-    inputs = find_inputs(plate, info, chosen)
+    inputs = find_inputs(plate, info, chosen, settings)
     if begun:
         return replace(inputs, question=""), chosen
     known = preferences.recall(info.id, inputs.offered) if inputs.question and chosen is None else None
     if known is None:
         return inputs, chosen
     answered = named(known, inputs.offered)
-    return find_inputs(plate, info, answered), answered
+    return find_inputs(plate, info, answered, settings), answered
 
 
 def named(taken: Sequence[int], offered: Sequence[str]) -> tuple[str | int, ...]:

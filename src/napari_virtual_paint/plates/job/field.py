@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,16 +16,26 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
-from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
+from napari_virtual_paint.models import Match, Model, match, open_model
 from napari_virtual_paint.models.applicability.check import DomainVerdict
-from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.painting.gray_levels import GrayLevels, as_gray
+from napari_virtual_paint.painting.image_preparation import (
+    channels_of_model,
+    cut_to,
+    planes_in_focus,
+    preprocess,
+    wants_preprocessing,
+)
+from napari_virtual_paint.painting.model_set import matches
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.plates.job.illumination import load_functions
+from napari_virtual_paint.plates.job.inputs import true_stain_places
 from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.preprocessing.illumination import Floats, correct_illumination
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.scratch import file_backed_zeros
 from napari_virtual_paint.runtime.text import one_line
@@ -55,25 +65,38 @@ class Loaded:
     """How far the field is from the model's training images; None if its package has no summary of them."""
 
 
-def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tuple[str | int, ...] | None, *, truth: bool) -> Loaded:
-    """Read the channels of a field that are painted from, and its true stains.
+def read_field(
+    reader: FieldReader,
+    field: Field,
+    model: Model,
+    settings: PaintSettings,
+    *,
+    truth: bool,
+    functions: tuple[Mapping[str, Floats], Mapping[str, Any]] | None = None,
+) -> Loaded:
+    """Read the channels of a field that are painted from, made fit as the settings say, and its true stains.
 
     Parameters
     ----------
     reader
         Reads the plate's fields.
-    channels
-        Channels of the image in the model's order; None matches them by name.
     truth
         Whether to read the true stains, too.
+    functions
+        The plate's illumination functions by channel, and where they come from; None where the light is not corrected.
 
     Raises
     ------
-    ReadError, ModelError
-        If the field is damaged, or its channels are not the model's.
+    ReadError, ModelError, InputError
+        If the field is damaged, its channels are not the model's, or it can't be made fit.
     """
     started = time.perf_counter()
     stack = reader.read(field)
+    if functions is not None:
+        stack = correct_illumination(stack, *functions)
+    if wants_preprocessing(settings, stack):
+        return _read_and_prepare(stack, field, model, settings, truth, started)
+    info, channels = model.info, settings.channels
     found = match(info, stack, channels)
     stains = true_stains(stack, found, info.stains) if truth else []
     if found.luminance or stack.rgb:
@@ -87,10 +110,34 @@ def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tup
     return Loaded(field, both.select(range(len(inputs))), found, true, time.perf_counter() - started)
 
 
+def _read_and_prepare(stack: Stack, field: Field, model: Model, settings: PaintSettings, truth: bool, started: float) -> Loaded:
+    """Read a field and make phase of it or take its planes in focus; of the true stains the same planes, where one is painted."""
+    info = model.info
+    labels = stack.channel_labels
+    taken = channels_of_model(info, stack, settings)
+    inputs, chosen = stack, settings
+    if not stack.rgb:
+        inputs = stack.select([labels.index(name) for name in taken])
+        positions = None if settings.phase is not None else tuple(range(len(taken)))
+        chosen = replace(settings, channels=positions)
+    if inputs.data.nbytes <= LARGE:
+        inputs = in_memory(inputs, field)
+    made = run_to_end(preprocess(model, inputs, chosen))
+    matched = matches(made.models, made.stack, made.settings)[0]
+    places = true_stain_places(stack, info.stains, [labels.index(name) for name in taken]) if truth and not stack.rgb else []
+    true = stack.select(places) if places else None
+    planes = planes_in_focus(made.stack)
+    if true is not None and planes is not None and true.shape[2] > 1 == made.stack.shape[2] and max(planes) < true.shape[2]:
+        true = cut_to(true, planes)
+    if true is not None and true.data.nbytes <= LARGE:
+        true = in_memory(true, field)
+    noted = replace(made.stack, notes=tuple(dict.fromkeys((*made.stack.notes, *made.notes))))
+    return Loaded(field, noted, matched, true, time.perf_counter() - started)
+
+
 def true_stains(stack: Stack, found: Match, stains: Sequence[str]) -> list[int]:
     """Return the channels of a field that are stains of the model by their names (or other names of them), in the model's order."""
-    places = find_names(stains, stack.channel_labels) if stack.channels is not None else ()
-    return [place for place in places if place is not None and place not in found.channels]
+    return true_stain_places(stack, stains, found.channels)
 
 
 def in_memory(stack: Stack, field: Field) -> Stack:
@@ -179,6 +226,14 @@ class Painter:
             )
         return model
 
+    @cached_property
+    def functions(self) -> tuple[dict[str, Floats], dict[str, Any]]:
+        """The plate's illumination functions, and where they come from (see `illumination.settle_functions`).
+
+        Raises `InputError` if they are gone or damaged.
+        """
+        return load_functions(self.request.folder)
+
     def read(self, field: Field) -> Loaded:
         """Read the channels of a field that are needed, and check how far it is from the model's training images.
 
@@ -190,7 +245,8 @@ class Painter:
         from napari_virtual_paint.painting.domain_check import domain_of
 
         settings = self.request.job.settings
-        loaded = read_field(self.request.reader, field, self.model.info, settings.channels, truth=self.request.score)
+        functions = self.functions if settings.illumination != "none" else None
+        loaded = read_field(self.request.reader, field, self.model, settings, truth=self.request.score, functions=functions)
         return replace(loaded, verdict=domain_of(self.model, loaded.stack, settings, matched=(loaded.match,), quick=True))
 
     def paint(self, loaded: Loaded) -> Generator[PaintUpdate, None, Painting]:
@@ -263,6 +319,7 @@ class Painter:
                 **({} if counted is None else counted.columns),
                 **{f"sd_{stain}": value for stain, value in report.uncertainty.items()},
                 **domain_columns(loaded.verdict),
+                **focus_column(loaded.stack),
                 "seconds": report.seconds,
                 "read_seconds": loaded.seconds,
                 "write_seconds": time.perf_counter() - started,
@@ -319,6 +376,12 @@ def domain_columns(verdict: DomainVerdict | None) -> dict[str, Any]:
     if verdict is None:
         return {}
     return {"domain_distance": round(verdict.distance, 3), "domain": verdict.verdict, "domain_reason": " ".join(verdict.reasons[:1])}
+
+
+def focus_column(stack: Stack) -> dict[str, int]:
+    """Return the column of the plane in focus at the first time point; none where it was not looked for."""
+    planes = planes_in_focus(stack)
+    return {} if planes is None else {"focus": planes[0]}
 
 
 def _reproducible(stack: Stack) -> Stack:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from napari_virtual_paint.errors import ModelError, ReadError
+from napari_virtual_paint.errors import InputError, ModelError, ReadError
 from napari_virtual_paint.models import Match, ModelInfo, match
+from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
+from napari_virtual_paint.painting.image_preparation import channels_of_model, expected_for
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
 from napari_virtual_paint.stack import Stack
 
@@ -25,13 +28,17 @@ class PlateInputs:
     unreadable: str = ""  # why nothing can be painted, in a sentence, where no field can be read
 
 
-def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | None = None) -> PlateInputs:
+def find_inputs(
+    plate: Plate, info: ModelInfo, channels: Sequence[str | int] | None = None, settings: PaintSettings | None = None
+) -> PlateInputs:
     """Find the channels that a model gets from a plate, by its first field that can be read; reads no pixel.
 
     Parameters
     ----------
     channels
         Names or positions of the channels in the model's order, where the user chose them.
+    settings
+        How each field is made fit.
 
     Returns
     -------
@@ -45,8 +52,12 @@ def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | N
         return PlateInputs()
     wanted, offered = inputs_to_choose(info, stack), tuple(stack.channel_labels)
     try:
+        if settings is not None and (settings.phase is not None or settings.focus != "none"):
+            taken = channels_of_model(info, stack, replace(settings, channels=None if channels is None else tuple(channels)))
+            wanted = wanted if len(taken) == len(wanted) else ("Planes",) * len(taken)
+            return PlateInputs(wanted, offered, tuple(offered.index(name) for name in taken))
         found = match(info, stack, channels)
-    except ModelError as error:
+    except (InputError, ModelError) as error:
         question = str(error).removeprefix(f"{stack.source or 'The image'}: ")
         if "--channels" in question:
             question = f"the model {info.id} paints from {', '.join(wanted)}, and the plate's channels are {', '.join(offered)}."
@@ -56,8 +67,8 @@ def find_inputs(plate: Plate, info: ModelInfo, channels: Sequence[str | int] | N
     return PlateInputs(wanted, offered, tuple(found.channels))
 
 
-def check_inputs(plate: str, info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None) -> Match:
-    """Match the channels of a plate's field to a model.
+def check_inputs(plate: str, info: ModelInfo, stack: Stack, settings: PaintSettings) -> Match:
+    """Match the channels of a plate's field, made fit as the settings say, to a model.
 
     Parameters
     ----------
@@ -70,6 +81,10 @@ def check_inputs(plate: str, info: ModelInfo, stack: Stack, channels: Sequence[s
         If they are ambiguous, or one is fluorescence by its name where the model paints from transmitted light and the user did not
         name it.
     """
+    ready, _ = expected_for(info, stack, settings.channels, settings)
+    if ready is not stack:
+        return match(info, ready)
+    channels = settings.channels
     found = match(info, stack, channels)
     if channels is None and (stained := stained_channels(info, stack, found)):
         have = ", ".join(stack.channel_labels)
@@ -78,6 +93,12 @@ def check_inputs(plate: str, info: ModelInfo, stack: Stack, channels: Sequence[s
             f"if that is meant, name the channel with --channels, as in --channels {','.join(stained)}."
         )
     return found
+
+
+def true_stain_places(stack: Stack, stains: Sequence[str], taken: Sequence[int] = ()) -> list[int]:
+    """Return the channels of a field that are stains of the model by their names (or other names of them), in the model's order."""
+    places = find_names(stains, stack.channel_labels) if stack.channels is not None else ()
+    return [place for place in places if place is not None and place not in taken]
 
 
 def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:

@@ -97,11 +97,13 @@ class PlateJob:
             return f"the gray levels (--dtype, --range) were {was} and are now {now}"
         for each in fields(PaintSettings):
             given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))
-            if now not in (given, resolved, "auto") and each.name != "steady":
+            open_choice = "auto" if each.name in RESOLVED else given
+            if now not in (given, resolved, open_choice) and each.name != "steady":
                 return f"the setting {each.name} was {_text(given)} and is now {_text(now)}"
         return ""
 
 
+RESOLVED = ("device", "tile")  # settings whose "auto" is resolved once for a job
 _WORDS = {
     "kind": "kind of output",
     "plate": "plate",
@@ -167,7 +169,7 @@ def load_job(folder: Path) -> PlateJob | None:
     InputError
         If it is not the folder of a job, or the job can't be read.
     """
-    without_job = folder.is_dir() and all(each.name.startswith((".", "lock.", "rows")) for each in folder.iterdir())
+    without_job = folder.is_dir() and all(each.name.startswith((".", "lock.", "rows", "illumination")) for each in folder.iterdir())
     if without_job or not folder.exists():
         return None
     try:

@@ -11,6 +11,7 @@ import psutil
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model, match, open_model
+from napari_virtual_paint.painting.image_preparation import expected, wants_preprocessing
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import LARGE
 from napari_virtual_paint.plates.job.inputs import check_inputs, first_field
@@ -69,7 +70,7 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
 
     model = model or open_model(job.package)
     if stack is not None:
-        check_inputs(job.plate, model.info, stack, job.settings.channels)
+        check_inputs(job.plate, model.info, stack, job.settings)
     kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
     exact = job.settings.blend == "exact"
     by_level = isinstance(model.network, EncoderDecoder) and exact
@@ -128,8 +129,13 @@ def need(job: PlateJob, model: Model, stack: Stack) -> Need:
     """Return the bytes that one painter needs, by the estimate of painting and the size of a field."""
     from napari_virtual_paint.painting.estimation import memory_needed
 
+    whole = stack
+    if wants_preprocessing(replace(job.settings, illumination="none"), stack):
+        made = expected(model, stack, job.settings)
+        stack, job = made.stack, replace(job, settings=made.settings)
     found = match(model.info, stack, job.settings.channels)
     painting = memory_needed(model, stack, job.settings) if job.settings.device == "cpu" else 0
+    painting += 0 if stack is whole else int(whole.data.nbytes)
     inputs = _inputs(stack, found, len(job.stains))
     inputs = inputs if inputs <= LARGE else 0  # else read as they are painted
     times, _, planes, height, width = stack.shape
@@ -147,6 +153,8 @@ def best_workers(job: PlateJob, model: Model, stack: Stack, fields: int, *, inst
     """
     from napari_virtual_paint.painting import estimate
 
+    made = expected(model, stack, job.settings)
+    stack, job = made.stack, replace(job, settings=made.settings)
     if job.settings.device != "cpu" or job.threads is not None:
         return 1
     return openmp_threads() if instant or fields * estimate(model, stack, job.settings).seconds >= LONG else 1

@@ -33,6 +33,8 @@ FIXED = {
 COUNTS = ("nuclei", "cells")  # columns of a field whose objects were counted; ``_real`` follows those of the true stains
 DOMAIN = {"domain_distance": "double", "domain": "string", "domain_reason": "string"}
 """Columns on how far a field is from the model's training images, if its package has a summary of them."""
+FOCUS = {"focus": "int64"}
+"""Column of the plane in focus, if it was looked for."""
 TIMES = {
     "seconds": "double",
     "read_seconds": "double",
@@ -122,7 +124,8 @@ def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata:
     scores = [f"{metric}_{stain}" for stain in stains for metric in METRICS]
     scores += [name for name in (f"sd_{stain}" for stain in stains) if any(name in row for row in rows)]
     domain = DOMAIN if any("domain" in row for row in rows) else {}
-    types = {**FIXED, **dict.fromkeys(scores, "double"), **_count_types(rows), **domain, **TIMES}
+    focus = FOCUS if any("focus" in row for row in rows) else {}
+    types = {**FIXED, **dict.fromkeys(scores, "double"), **_count_types(rows), **domain, **focus, **TIMES}
     columns = {name: pa.array([_cell(row.get(name)) for row in rows], kind) for name, kind in types.items()}
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
         title = name if name not in types else f"{name}_of_well"

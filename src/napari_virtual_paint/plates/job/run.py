@@ -137,6 +137,11 @@ class PlateRun:
 
         return bool(row.get("counted") != digest_of(self.count))
 
+    @property
+    def settings(self) -> PaintSettings:
+        """The settings that the fields are made fit by: those of the job, or as requested where there is none yet."""
+        return (self.job or self.requested).settings
+
     def finished(self) -> bool:
         """Return whether nothing is left to do, the metadata and tables included."""
         left = self.todo or self.stale or self.to_count

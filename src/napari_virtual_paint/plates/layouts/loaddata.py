@@ -33,6 +33,7 @@ from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
 _COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL|Frame|Series)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
+_ILLUMINATION = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName)_Illum(?P<channel>.+)", re.IGNORECASE)
 _NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
 _METADATA = re.compile(r"(?:Image_)?Metadata_", re.IGNORECASE)
 _PART = "\n"  # between a file's name and the numbers of a part of it
@@ -80,6 +81,38 @@ def open_layout(request: OpenRequest) -> Plate:
     )
     plate = assemble_plate(request, planes, metadata, locate=locate_part)
     return replace(plate, part=name) if several else plate
+
+
+def illumination_files(request: OpenRequest) -> dict[str, Path]:
+    """Return channel -> the file of its illumination function, where a table names one (``FileName_IllumDNA``, ``PathName_IllumDNA``).
+
+    The table's folder is looked into where the named one is not there; files need not exist.
+    """
+    file = _table(request.path)
+    if file is None:
+        return {}
+    table = of_one_plate(read_table(file), request)[0]
+    names = {
+        match["channel"]: name
+        for name in table.header
+        if (match := _ILLUMINATION.fullmatch(name)) is not None and match["kind"].lower() == "filename"
+    }
+    folders = {
+        match["channel"]: name
+        for name in table.header
+        if (match := _ILLUMINATION.fullmatch(name)) is not None and match["kind"].lower() == "pathname"
+    }
+    found = {}
+    for channel, name in names.items():
+        row = next((i for i, cell in enumerate(table.column(name)) if cell.strip()), None)
+        if row is None:
+            continue
+        own = table.column(name)[row].strip()
+        folder = table.column(folders[channel])[row].strip().rstrip("/\\") if channel in folders else ""
+        stated = locate(str(file.parent), f"{folder}/{own}" if folder else own)
+        beside = file.parent / Path(own).name
+        found[channel] = stated if isinstance(stated, Path) and (stated.is_file() or not beside.is_file()) else beside
+    return found
 
 
 def locate_part(folder: str, name: str) -> Place:

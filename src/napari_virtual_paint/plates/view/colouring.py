@@ -37,7 +37,7 @@ NOT_SCORES = ("well", "field", "acquisition", "device", "precision", "message", 
 GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "seed")
 ORDER: tuple[Group, ...] = ("Painting", "Scores", "Metadata", "More")
 """In which the groups of columns are offered."""
-OF_PAINTING = ("domain_distance",)
+OF_PAINTING = ("domain_distance", "focus")
 """Columns of a row of scores that concern the painting of a field."""
 SELDOM = ("seed", "seconds", "read_seconds", "write_seconds", "tile")
 """Columns of metadata and scores that are seldom looked at."""
