@@ -2,8 +2,8 @@
 
 python scripts/illumination_table.py [--plates N] [--fields N] [--size PX]
 
-Each plate has its own illumination field, gain and offset (`simulate --batch`); its light is estimated from some fields, and others are painted
-from the even plate, the uneven one and the corrected one. PCC is the mean over the stains, with the stains under even light.
+Each plate has its own illumination field, gain and offset (`simulate --batch`). Its light is estimated from all its fields.
+Some are painted from the even plate, the uneven one and the corrected one. PCC is the mean over the stains, with those under even light.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=384)
     args = parser.parse_args()
     model = open_model(args.model)
-    print("| plate | light falls by | PCC, even | uneven | corrected, estimate | corrected, true function | largest error of the estimate |")
+    print("| plate | light falls by | PCC, even | uneven | corrected, estimate | corrected, true function | error of the estimate |")
     print("|---|---|---|---|---|---|---|")
     rows = []
     for plate in range(1, args.plates + 1):

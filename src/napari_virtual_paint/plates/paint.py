@@ -204,7 +204,7 @@ def _events(run: PlateRun, workers: int | None, scheduler: str | None, memory: i
         from napari_virtual_paint.plates.job.inputs import TRIED_FIELDS
 
         with connect(scheduler) as client:
-            gray = yield from find_levels(run.job or run.requested, run.plate, run.model)
+            gray = yield from find_levels(run.job or run.requested, run.plate, run.model, run.folder)
             request = run.request(lambda: resolve_on_cluster(client, run.requested, run.plate.reader, run.todo[:TRIED_FIELDS]), gray)
             yield from run_cluster(client, request, run.todo)
     else:
@@ -231,7 +231,7 @@ def _local_events(run: PlateRun, workers: int | None, memory: int | None) -> Eve
         )
         plan = (yield from plan_in(pool, plan_request)) if instant else None
         plan = plan or plan_request.make_plan(run.model)
-        gray = yield from find_levels(plan.job, run.plate, run.model)
+        gray = yield from find_levels(plan.job, run.plate, run.model, run.folder)
         request = run.request(lambda: plan.job, gray)
         if plan.note:
             yield FieldEvent(None, message=plan.note)

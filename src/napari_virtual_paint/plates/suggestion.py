@@ -22,6 +22,7 @@ from napari_virtual_paint.models.applicability.fit import rows_of
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.domain import Domain
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.controls import treatments
 from napari_virtual_paint.plates.job.field import read_field
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -134,7 +135,7 @@ def suggesting(
 
 def _describe(plate: Plate, field: Field, model: Model, domain: Domain, channels: tuple[str | int, ...] | None) -> list[PatchDescriptors]:
     """Return the descriptors of a field; none where it is empty."""
-    loaded = read_field(plate.reader, field, model.info, channels, truth=False)
+    loaded = read_field(plate.reader, field, model, PaintSettings(channels=channels), truth=False)
     pixels = list(fields_of(model.info, loaded.stack, loaded.match))
     plan = None if domain.deep is None else replace(domain.deep, count=-(-domain.deep.count // SHARE))
     network = None if plan is None else model.network

@@ -29,7 +29,7 @@ from napari_virtual_paint.painting.image_preparation import (
 from napari_virtual_paint.painting.model_set import matches
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job.illumination import load_functions
+from napari_virtual_paint.plates.job.illumination import functions_for
 from napari_virtual_paint.plates.job.inputs import true_stain_places
 from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
@@ -227,12 +227,12 @@ class Painter:
         return model
 
     @cached_property
-    def functions(self) -> tuple[dict[str, Floats], dict[str, Any]]:
-        """The plate's illumination functions, and where they come from (see `illumination.settle_functions`).
+    def functions(self) -> tuple[dict[str, Floats], dict[str, Any]] | None:
+        """The plate's illumination functions, and where they come from (see `illumination.settle_functions`); None without correction.
 
         Raises `InputError` if they are gone or damaged.
         """
-        return load_functions(self.request.folder)
+        return functions_for(self.request.folder, self.request.job.settings)
 
     def read(self, field: Field) -> Loaded:
         """Read the channels of a field that are needed, and check how far it is from the model's training images.
@@ -245,8 +245,7 @@ class Painter:
         from napari_virtual_paint.painting.domain_check import domain_of
 
         settings = self.request.job.settings
-        functions = self.functions if settings.illumination != "none" else None
-        loaded = read_field(self.request.reader, field, self.model, settings, truth=self.request.score, functions=functions)
+        loaded = read_field(self.request.reader, field, self.model, settings, truth=self.request.score, functions=self.functions)
         return replace(loaded, verdict=domain_of(self.model, loaded.stack, settings, matched=(loaded.match,), quick=True))
 
     def paint(self, loaded: Loaded) -> Generator[PaintUpdate, None, Painting]:

@@ -95,6 +95,11 @@ def load_functions(folder: Path) -> tuple[dict[str, Floats], dict[str, Any]]:
     return functions, {"from": str(record.get("from", ""))}
 
 
+def functions_for(folder: Path, settings: PaintSettings) -> tuple[dict[str, Floats], dict[str, Any]] | None:
+    """Return the functions in the folder of a job (see `load_functions`), as `read_field` takes them; None where nothing is corrected."""
+    return None if settings.illumination == "none" else load_functions(folder)
+
+
 def _save(target: Path, functions: Mapping[str, Floats], source: str) -> None:
     """Write one file a channel, as CellProfiler does, and the record last."""
     make_folder(target)

@@ -176,6 +176,7 @@ class PlateRun:
         """Count the objects of the fields that earlier runs painted and did not count; one that can't be counted fails."""
         from napari_virtual_paint.plates.job.counts import count_painted
         from napari_virtual_paint.plates.job.field import read_field
+        from napari_virtual_paint.plates.job.illumination import functions_for
 
         job, settings = self.job, self.count
         if job is None or settings is None:
@@ -184,7 +185,8 @@ class PlateRun:
         for number, each in enumerate(self.to_count):
             yield PlateProgress(number, total, f"Counting {each}." if not number else "")
             try:
-                truth = read_field(self.plate.reader, each, self.model.info, job.settings.channels, truth=self.score).truth
+                functions = functions_for(self.folder, job.settings)
+                truth = read_field(self.plate.reader, each, self.model, job.settings, truth=self.score, functions=functions).truth
             except VirtualPaintError:  # the plate itself is gone or damaged, and its painted stains are not
                 truth = None
             try:
