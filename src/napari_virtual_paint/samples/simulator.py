@@ -90,6 +90,15 @@ def optical_path(settings: SimulationSettings | None = None) -> npt.NDArray[np.f
     return np.ascontiguousarray(scene.optical_path()[crop])
 
 
+def plane_in_focus(settings: SimulationSettings) -> float:
+    """Return the position of the focus among the planes of `simulate_field`'s stack: the mean height of what delays the light."""
+    scene, crop = _scene(settings, _margin(settings), _cells(settings))
+    heights = np.arange(0.25, 16, 0.5)
+    weights = np.array([float(scene.optical_path(height - 0.25, height + 0.25)[crop].sum()) for height in heights])
+    focus = _focus(settings)
+    return float((weights @ heights / weights.sum() - focus[0]) / settings.z_step)
+
+
 def simulate_timelapse(settings: SimulationSettings | None = None, frames: int = 10) -> Iterator[SimulatedField]:
     """Yield a field at each of `frames` times: the cells wander and turn a little from one to the next."""
     settings = settings or SimulationSettings(size=512)

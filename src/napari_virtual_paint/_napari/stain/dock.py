@@ -508,7 +508,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         comparing = self._checks.running and not self._checks.knows(key) and len(unchecked) < len(models.members)
         teachable = len(models.members) == 1 and bool(models.members[0].model.info.architecture)
         self.panel.domain.show_verdict(answer.verdict, unchecked, comparing=comparing, teachable=teachable)
-        self.doubt = fluorescence_doubt(models.members[0].model.info, source.stack, self.fit.match, answer.light)
+        self.doubt = fluorescence_doubt(models.members[0].model.info, *self.fit.as_taken(), answer.light)
         self.form.setDoubt(self.doubt)
         self._enable()
 

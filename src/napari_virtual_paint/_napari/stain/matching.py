@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.shared.preferences import recall
@@ -53,6 +53,14 @@ class ModelFit:
         if self.match is None or self.ask:
             return 0
         return len(self.match.z or self.match.channels)
+
+    def as_taken(self) -> tuple[Stack, Match]:
+        """Return an image and a match whose channels are the user's own, or those that it is painted from once it is made fit."""
+        assert self.source is not None
+        assert self.match is not None
+        if self.channels:
+            return self.source.stack, replace(self.match, channels=self.channels)
+        return self.ready_stack or self.source.stack, self.match
 
 
 @dataclass(frozen=True)
