@@ -28,7 +28,7 @@ from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PATIENCE = 600.0
-DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register")
+DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register", "Count")
 SIZES = ((1280, 720), (1600, 1000))
 THEMES = ("dark", "light")
 REAL = "DNA (microscope 2)"

@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.viewer import layer_list
 from napari_virtual_paint._napari.shared.viewer.layers import KEY
 
-DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register")
+DOCKS = ("Stain", "Compare", "Plate", "Cells", "Train", "Evaluate", "Profile", "Register", "Count")
 WIDTH, HEIGHT = 1280, 720  # pixels of a small laptop's window
 LOW = 400  # pixels of height with which each dock is content
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")

@@ -32,7 +32,7 @@ from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
 PLUGIN = "napari-virtual-paint"
-DOCKS = ["Stain", "Compare", "Cells", "Plate", "Register", "Train", "Evaluate", "Profile"]
+DOCKS = ["Stain", "Compare", "Cells", "Plate", "Register", "Train", "Count", "Evaluate", "Profile"]
 MANIFEST = Path(napari_virtual_paint.__file__).parent / "napari.yaml"
 
 

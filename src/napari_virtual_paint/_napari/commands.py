@@ -62,6 +62,11 @@ def register() -> None:
     open_dock("Register")
 
 
+def count() -> None:
+    """Open the Count dock."""
+    open_dock("Count")
+
+
 def evaluate() -> None:
     """Open the Evaluate dock."""
     open_dock("Evaluate")

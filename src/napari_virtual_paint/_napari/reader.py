@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from napari import current_viewer
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error, show_info
 
 from napari_virtual_paint._napari.commands import open_dock
-from napari_virtual_paint._napari.shared.viewer.layers import LARGE, LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.viewer.layers import LARGE, LayerData, label_data_from_stack, layer_data_from_stack
+from napari_virtual_paint.counting.settings import LABELS
 from napari_virtual_paint.errors import NamesError, VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
 from napari_virtual_paint.reading.formats import PLATE_INDEXES, OpenFile
@@ -56,7 +58,12 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
             stack = images.read(first)
             large = max(stack.shape[3:]) > LARGE and not stack.rgb
             coarser = images.coarser(first) if large and isinstance(images, OpenFile) else ()
+            labels = images.labels(first) if isinstance(images, OpenFile) and not large else {}
+        if (stack.provenance or {}).get("kind") == LABELS:
+            return label_data_from_stack(stack)
         layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene}, coarser=coarser)
+        for name, found in labels.items():
+            layers += label_data_from_stack(replace(found, channels=(name,)), visible=False)
     except NamesError as error:
         show_error(f"{error.path}: {error.fault}; {ONE_BY_ONE}")
         return list(NOTHING)

@@ -13,13 +13,11 @@ import numpy.typing as npt
 from napari_virtual_paint.counting.finding import CountedPlane, count_plane, stain_positions
 from napari_virtual_paint.counting.measurement import FLAGS, Column, measure_objects
 from napari_virtual_paint.counting.segmentation import LabelImage, stained
-from napari_virtual_paint.counting.settings import KINDS, CountSettings, is_constant, looks_like_labels
+from napari_virtual_paint.counting.settings import KINDS, LABELS, CountSettings, is_constant, looks_like_labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import waited
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
-
-LABELS = "labels"  # `kind` in the provenance of label images
 
 Rows = list[dict[str, Any]]
 
@@ -75,7 +73,7 @@ def count_stack(stack: Stack, settings: CountSettings) -> Generator[Progress, No
     for time in range(times):
         step = Progress(time, times)
         yield step
-        pixels = yield from waited(partial(_pixels, stack, time, settings.z), step)
+        pixels = yield from waited(partial(pixels_of, stack, time, settings.z), step)
         _check_pixels(pixels, channels, settings, name, alone=times == 1)
         plane = yield from waited(partial(count_plane, pixels, channels, stack.pixel_size.x, settings), step)
         table, row = yield from waited(partial(_measured, plane, pixels, channels, stack.pixel_size.x, settings, time), step)
@@ -159,7 +157,7 @@ def _checked(stack: Stack, settings: CountSettings, name: str) -> Stack:
     return stack
 
 
-def _pixels(stack: Stack, time: int, z: str | None) -> npt.NDArray[Any]:
+def pixels_of(stack: Stack, time: int, z: str | None) -> npt.NDArray[Any]:
     """Return the plane, or the projection, of one time point, axes CYX."""
     data = np.asarray(stack.data[time])
     return data.max(axis=1) if z == "max" else data[:, int(z or 0)]

@@ -13,6 +13,8 @@ from napari_virtual_paint.errors import InputError
 
 KINDS = ("nuclei", "cells")  # kinds of objects, in order of display
 
+LABELS = "labels"  # `kind` in the provenance of label images
+
 LABEL_STEPS = 0.05  # largest share of neighboring pixels within objects that differ in a label image; in a photograph most do
 
 

@@ -122,6 +122,12 @@ class OpenFile:
         images = self._images
         return images.coarser(self._index(scene)) if isinstance(images, HasPyramid) else ()
 
+    def labels(self, scene: int | str | None = None) -> dict[str, Stack]:
+        """Return the label images of an image that an OME-Zarr holds beside it, by their names; none of other formats."""
+        from napari_virtual_paint.reading.ome_zarr import ZarrImages
+
+        return self._images.labels(self._index(scene)) if isinstance(self._images, ZarrImages) else {}
+
     def _index(self, scene: int | str | None) -> int:
         """Return the number of a scene."""
         if scene is None or scene == 0:

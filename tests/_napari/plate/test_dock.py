@@ -612,7 +612,15 @@ def test_copied_command_says_the_same(dock, qtbot):
 
 def test_each_field_of_the_state_is_in_the_copied_command():
     """A choice of the dock that the copied command lost would paint something else."""
-    other = {"path": "/p", "plate": "second", "plate_map": "/map.csv", "output": "/out.zarr", "kind": "in-place", "workers": 2}
+    other = {
+        "path": "/p",
+        "plate": "second",
+        "plate_map": "/map.csv",
+        "output": "/out.zarr",
+        "kind": "in-place",
+        "workers": 2,
+        "count": True,
+    }
     other["painting"] = PaintSettings(tta="flips")
     plain = plate_state.command(plate_state.PlateState(), "m")
     said = {name for name, value in other.items() if plate_state.command(plate_state.PlateState(**{name: value}), "m") != plain}

@@ -96,8 +96,10 @@ def test_one_mapping_for_the_whole_plate(plate: Plate, model: Model, tmp_path: P
     plain = np.asarray(read(tmp_path / "f.zarr" / "A" / "1" / "0").data)
     step = max(each["scale"] for each in stored["stains"].values())
     assert np.abs(np.asarray(original_values(images[0]).data) - plain).max() <= 0.51 * step + 1e-6
-    with pytest.raises(InputError, match="gray levels"):
-        run_to_end(paint_plate(plate, model, tmp_path / "g.zarr", CPU))
+    again = run_to_end(paint_plate(plate, model, tmp_path / "g.zarr", CPU))  # goes on as it was begun
+    assert (again.painted, again.skipped) == (0, 2)
+    with pytest.raises(InputError, match=f"gray levels .* were none and are now {span}"):
+        run_to_end(paint_plate(plate.select("A1"), model, tmp_path / "f.zarr", CPU, gray_range=span))  # type: ignore[arg-type]
 
 
 def test_controls_are_named_by_the_plate_map(plate: Plate) -> None:

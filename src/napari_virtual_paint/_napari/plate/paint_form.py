@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QCheckBox,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -63,6 +64,7 @@ class PaintForm(BoundForm[PlateState]):
         self.kind = combo("How the stains are written", KINDS, letters=6)
         self.scope = combo("Which wells are painted", letters=6)
         self.workers = QSpinBox()
+        self.count = QCheckBox("Count nuclei and cells")
         self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES, letters=6)
         self.focus, self.illumination, self.phase = FocusChoice(), IlluminationChoice(plate=True), PhaseChoice()
         self.preparation = fold("Focus, light, phase")
@@ -82,7 +84,7 @@ class PaintForm(BoundForm[PlateState]):
             signal.connect(lambda item: self.failureChosen.emit(item.data(Qt.ItemDataRole.UserRole)))
         self.queue.customContextMenuRequested.connect(self._queue_menu)
         self.shown.connect(self._enable_output)
-        table = {name: getattr(self, name) for name in ("model", "output", "kind", "scope", "workers")}
+        table = {name: getattr(self, name) for name in ("model", "output", "kind", "scope", "workers", "count")}
         prepared = {f"painting.{name}": getattr(self, name) for name in ("device", "focus", "illumination", "phase")}
         self.bind(PlateState(), table | prepared)
         self.setWells(0, 0)
@@ -151,6 +153,7 @@ class PaintForm(BoundForm[PlateState]):
         self.workers.setRange(0, 64)
         self.workers.setSpecialValueText("as many as are best")
         self.workers.setToolTip("Processes that paint, each with its own memory: on a CPU one per core is best. 1 paints in napari itself")
+        self.count.setToolTip("Count each field once it is painted: columns of the map, labels in the painted plate, a table of objects")
         self.bar.setTextVisible(True)
         self.bar.hide()
         self.status.hide()
@@ -165,7 +168,7 @@ class PaintForm(BoundForm[PlateState]):
 
     def _lay_out(self) -> None:
         model, output = row(self.model, self.open), row(self.output, self.choose)
-        how = (("As", self.kind), ("Wells", self.scope), ("Device", self.device), ("Workers", self.workers))
+        how = (("As", self.kind), ("Wells", self.scope), ("Device", self.device), ("Workers", self.workers), ("", self.count))
         form = form_rows((("Model", model), ("", self.summary), ("", self.channels), ("", self.ask), ("Output", output), *how))
         self.footer = footer(self.note, self.bar, self.status, button_grid((self.start, self.pause, self.cancel, self.add, self.copy), 3))
         top = QVBoxLayout(self)

@@ -15,6 +15,7 @@ from napari_virtual_paint._napari.plate.state import PaintedFields, PlateState
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import JobProgress
+from napari_virtual_paint.counting.settings import CountSettings
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
@@ -191,7 +192,13 @@ def paint(task: PaintTask, hold: threading.Event) -> Generator[PlateProgress | N
 
     state = task.state
     work = engine.paint_plate(
-        task.plate, task.model, state.new_output or None, state.painting, kind=state.kind, workers=state.workers or None
+        task.plate,
+        task.model,
+        state.new_output or None,
+        state.painting,
+        kind=state.kind,
+        workers=state.workers or None,
+        count=CountSettings() if state.count else None,
     )
     try:
         while True:

@@ -35,6 +35,7 @@ class PlateState:
     kind: Kind = "ome-zarr"  # how the stains are written
     model: str = ""  # id of a listed model, or the path of a package
     workers: int = 0  # processes that paint; 0 for as many as are best
+    count: bool = False  # whether nuclei and cells of the painted fields are counted
     scope: Literal["all", "selected"] = "all"  # whether all wells are painted, or the selected ones
     painting: PaintSettings = field(default_factory=PaintSettings)  # how each field is painted
     column: str = STATE_COLUMN  # key of the column that the map is coloured by
@@ -193,6 +194,7 @@ def command(state: PlateState, model: str, wells: Sequence[str] = ()) -> str:
         parts += ["--wells", ",".join(wells)]
     if state.workers:
         parts += ["--workers", str(state.workers)]
+    parts += ["--count"] if state.count else []
     parts += state.painting.to_options()
     return shlex.join(parts)
 

@@ -93,7 +93,7 @@ class PlateJob:
             if getattr(self, name) != getattr(other, name):
                 return f"the {_WORDS[name]} was {getattr(self, name) or 'none'} and is now {getattr(other, name) or 'none'}"
         was, now = (job.gray.get("range") or "none" for job in (self, other))
-        if was != now:
+        if now not in (was, "none"):  # without an option a job goes on as it was begun
             return f"the gray levels (--dtype, --range) were {was} and are now {now}"
         for each in fields(PaintSettings):
             given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))

@@ -263,6 +263,26 @@ def layer_data_from_stack(
     return out
 
 
+def label_data_from_stack(
+    stack: Stack, geometry: Geometry | None = None, *, metadata: Mapping[str, Any] | None = None, visible: bool = True
+) -> list[LayerData]:
+    """Return one Labels layer per channel of a label image; its pixels are copied, so that they can be edited.
+
+    Parameters
+    ----------
+    stack, geometry, metadata, visible
+        As for `layer_data_from_stack`.
+    """
+    place = Geometry.of_stack(stack) if geometry is None else geometry.fitted(stack)
+    shared = {"axes": place.axes, "source": stack.source, "provenance": dict(stack.provenance or {}), **(metadata or {})}
+    out: list[LayerData] = []
+    for index, label in enumerate(stack.channel_labels):
+        pixels = np.array(_squeezed(stack.data[:, index], place.axes)).astype(np.int32)
+        noted = {KEY: {**shared, "channel": label, "index": index}}
+        out.append((pixels, {"name": label, "visible": visible, "metadata": noted, **place.layer_arguments()}, "labels"))
+    return out
+
+
 def _colour_layer(stack: Stack, place: Geometry, names: Sequence[str] | None, noted: dict[str, Any], visible: bool) -> LayerData:
     data = stack.data.transpose(0, 2, 3, 4, 1)
     t, z = data.shape[:2]
