@@ -20,6 +20,7 @@ from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.preprocessing.focus import Focus, find_focus
 from napari_virtual_paint.preprocessing.illumination import Floats, IlluminationEstimate, correct_illumination
 from napari_virtual_paint.preprocessing.phase import reconstruct_phase
+from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
 from napari_virtual_paint.runtime.generators import relay, run_to_end
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -264,6 +265,12 @@ def why_no_phase(info: ModelInfo, stack: Stack) -> str:
             f"{name}: model {info.id} paints from phase, which is made from brightfield planes at different focus, and there is one plane; "
             "open the whole z-stack."
         )
+    return _why_no_brightfield(stack)
+
+
+def _why_no_brightfield(stack: Stack) -> str:
+    """Return why it is not known which channel phase is made from, in a sentence; empty where it is."""
+    name = stack.source or "The image"
     lights = [light_of(label) for label in stack.channel_labels]
     if lights.count("brightfield") > 1 or ("brightfield" not in lights and len(lights) > 1):
         listed = ", ".join(stack.channel_labels)
@@ -271,6 +278,16 @@ def why_no_phase(info: ModelInfo, stack: Stack) -> str:
     if "brightfield" not in lights and lights[0] is not None:
         return f"{name}: phase is made from brightfield, and its channel is {stack.channel_labels[0]}."
     return ""
+
+
+def phase_of(stack: Stack, settings: PhaseSettings) -> Generator[Progress, None, Stack]:
+    """Reconstruct the phase of an image's brightfield channel (see `reconstruct_phase`).
+
+    Raises `InputError` if it is not known which one that is, or its planes can't be used.
+    """
+    if why := _why_no_brightfield(stack):
+        raise InputError(why)
+    return (yield from reconstruct_phase(stack, settings, channel=_brightfield(stack)))
 
 
 def _with_phase(now: Preprocessed, synonyms: Synonyms | None) -> Generator[Progress, None, Preprocessed]:

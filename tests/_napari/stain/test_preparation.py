@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared.preparation import FocusChoice, IlluminationChoice, PhaseChoice
 from napari_virtual_paint._napari.shared.viewer.layers import our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
-from napari_virtual_paint.models import open_model
+from napari_virtual_paint._napari.stain.matching import phase_doubt
+from napari_virtual_paint.models import ModelInfo, open_model
 from napari_virtual_paint.painting import PaintSettings
-from napari_virtual_paint.preprocessing import Microscope, PhaseSettings, save_microscope
+from napari_virtual_paint.preprocessing import Microscope, PhaseSettings, reconstruct_phase, save_microscope
 from napari_virtual_paint.stack import PixelSize, Stack
 
 PATIENCE = 60_000
@@ -56,6 +58,38 @@ def test_the_planes_around_the_focus_are_painted(make_napari_viewer, qtbot):
         assert our_metadata(layer)["provenance"]["focus"]["planes"] == [FOCUS]
         assert layer.extent.world[0][0] == pytest.approx(2.0 * FOCUS)
     assert "--focus auto" in dock.copy_command()
+
+
+@pytest.mark.usefixtures("offered")
+def test_the_phase_becomes_a_layer(make_napari_viewer, qtbot):
+    """Without a microscope it is asked for; the layer is what the engine gives."""
+    viewer = make_napari_viewer()
+    data = z_stack()[:5]
+    viewer.add_image(data, name="Brightfield", scale=(2.0, 0.65, 0.65), units=("um", "um", "um"))
+    dock = StainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.form.make_phase.click()
+    assert dock.form.phase.dialog is not None
+    dock.form.phase.dialog.reject()
+    optics = PhaseSettings(Microscope(0.5, 0.3))
+    dock.choose(phase=optics)
+    dock.form.make_phase.click()
+    qtbot.waitUntil(lambda: "Phase" in viewer.layers, timeout=PATIENCE)
+    stack = Stack(data[None, None], ("Brightfield",), PixelSize(2.0, 0.65, 0.65))
+    truth = painting.run_to_end(reconstruct_phase(stack, optics)).data
+    np.testing.assert_allclose(np.asarray(viewer.layers["Phase"].data).reshape(truth.shape), truth, atol=1e-5)
+    assert our_metadata(viewer.layers["Phase"])["provenance"]["phase"]["mode"] == "2d"
+
+
+def test_brightfield_is_asked_about_where_a_model_paints_from_phase():
+    texts = dict.fromkeys(("name", "version", "description", "license"), "x")
+    phase = ModelInfo(
+        id="toy", authors=(), source=Path("toy"), channels=("Phase",), dims=2, stains=("DNA",), weights="pytorch_state_dict", **texts
+    )
+    planes = np.ones((1, 1, 5, 8, 8), np.float32)
+    assert "choose your microscope" in phase_doubt(phase, Stack(planes, ("Brightfield",)))
+    assert "there is one plane" in phase_doubt(phase, Stack(planes[:, :, :1], ("Brightfield",)))
+    assert phase_doubt(phase, Stack(planes, ("Phase",))) == ""
 
 
 def test_the_choice_of_focus_edits_its_setting(qtbot):

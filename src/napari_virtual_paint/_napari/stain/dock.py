@@ -40,6 +40,8 @@ from napari_virtual_paint._napari.stain.matching import (
     forecast,
     likely,
     paintable,
+    phase_doubt,
+    phase_layers,
     rank_for,
     select_models,
     unstained,
@@ -291,6 +293,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.form.modelPicked.connect(self._model_picked)
         self.form.openFile.connect(self._open_file)
         self.form.openFolder.connect(self._open_folder)
+        self.form.make_phase.clicked.connect(self.make_phase)
         self.panel.button_paint.clicked.connect(self.paint)
         self.panel.button_preview.clicked.connect(self.preview)
         self.panel.button_cancel.clicked.connect(self.cancel)
@@ -509,6 +512,10 @@ class StainDock(QWidget):  # type: ignore[misc]
         teachable = len(models.members) == 1 and bool(models.members[0].model.info.architecture)
         self.panel.domain.show_verdict(answer.verdict, unchecked, comparing=comparing, teachable=teachable)
         self.doubt = fluorescence_doubt(models.members[0].model.info, *self.fit.as_taken(), answer.light)
+        if not self.doubt and self.value().painting.phase is None:
+            self.doubt = phase_doubt(models.members[0].model.info, source.stack)
+            if self.doubt and not self.form.advanced.isExpanded():
+                self.form.advanced.expand(animate=False)
         self.form.setDoubt(self.doubt)
         self._enable()
 
@@ -630,6 +637,32 @@ class StainDock(QWidget):  # type: ignore[misc]
         set_bar(self.panel.bar, 0, 0)
         self.panel.status.setText(f"{title}…")
         self._enable()
+
+    def make_phase(self) -> None:
+        """Reconstruct the phase of the chosen image into a layer, on a worker; asks for the microscope where none is chosen."""
+        source, phase = self.fit.source, self.value().painting.phase
+        if source is None or self.painting is not None or self._preparing.running:
+            return
+        if phase is None:
+            self.form.phase.ask()
+            return
+        title = "Reconstructing the phase"
+        self._preparing.start(
+            lambda: phase_layers(source, phase),
+            title=title,
+            tick=self._preparing_progress,
+            done=self._add_phase,
+            failed=lambda error: self._saved(failure_sentence(title, error)),
+            cancelled=lambda: self._saved("Cancelled."),
+        )
+        set_bar(self.panel.bar, 0, 0)
+        self.panel.status.setText(f"{title}…")
+        self._enable()
+
+    def _add_phase(self, layers: list[Any]) -> None:
+        for data, arguments, _ in layers:
+            self.viewer.add_image(data, **arguments)
+        self._saved("The phase is a layer now.")
 
     def _preparing_progress(self, progress: JobProgress) -> None:
         if self._preparing.running:

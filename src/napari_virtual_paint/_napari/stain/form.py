@@ -195,6 +195,10 @@ class StainForm(BoundForm[StainState]):
         self.normalize = self._choices("normalize", "Normalize each time point by itself, or all by the statistics of the whole series")
         self.normalize_label = QLabel("Normalize")
         self.focus, self.illumination, self.phase = FocusChoice(), IlluminationChoice(), PhaseChoice()
+        self.make_phase = QPushButton("Make a layer of the phase")
+        self.make_phase.setToolTip(
+            "Reconstruct the phase of the chosen brightfield planes into a layer, with your microscope's optics"
+        )
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
@@ -337,6 +341,7 @@ class StainForm(BoundForm[StainState]):
             ("Focus", self.focus),
             ("Light", self.illumination),
             ("Phase", self.phase),
+            ("", self.make_phase),
             ("Precision", self.precision),
             ("Blend", self.blend),
             ("Tile", self.tile),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.shared.viewer.layer_list import MANY
-from napari_virtual_paint._napari.shared.viewer.layers import LayerSource, image_layers, our_metadata, stack_from_layers
+from napari_virtual_paint._napari.shared.viewer.layers import (
+    LayerData,
+    LayerSource,
+    image_layers,
+    layer_data_from_stack,
+    our_metadata,
+    stack_from_layers,
+)
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
@@ -16,10 +23,12 @@ from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.models.channel_names import UNSTAINED, light_of
 from napari_virtual_paint.models.matching import inputs_to_choose, stained_channels
 from napari_virtual_paint.models.ranking import RankedModel, rank_models, shortfall
-from napari_virtual_paint.painting.image_preparation import expected, expected_for
+from napari_virtual_paint.painting.image_preparation import expected, expected_for, phase_is_missing, phase_of, why_no_phase
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
@@ -139,6 +148,21 @@ def fluorescence_doubt(info: ModelInfo, stack: Stack, found: Match, light: str |
         return f"{stained[0]} is named for fluorescence; this model paints from {info.light}."
     name = stack.channel_labels[found.channels[0]]
     return f"{name} looks like fluorescence; this model paints from {info.light}." if light == "fluorescence" else ""
+
+
+def phase_doubt(info: ModelInfo, stack: Stack) -> str:
+    """Return the question whether a model that paints from phase is to paint brightfield as it is; empty where there is none."""
+    if not phase_is_missing(info, stack):
+        return ""
+    if why := why_no_phase(info, stack):
+        return why
+    return f"{info.name} paints from phase, and the image is brightfield: choose your microscope at Phase, and it is made of these planes."
+
+
+def phase_layers(source: LayerSource, settings: PhaseSettings) -> Generator[Progress, None, list[LayerData]]:
+    """Reconstruct the phase of an image, and return its layer (on a worker)."""
+    made = yield from phase_of(source.stack, settings)
+    return layer_data_from_stack(made, source.geometry)
 
 
 def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) -> Forecast:
