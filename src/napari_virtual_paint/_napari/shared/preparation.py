@@ -10,20 +10,21 @@ from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QCheckBox, QDialog, QDialogButtonBox, QDoubleSpinBox, QFileDialog, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.shared.widgets import combo, form_rows, row, set_choices, words
+from napari_virtual_paint._napari.shared.widgets import combo, form_rows, legible, row, set_choices, words
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.preprocessing.microscope import Microscope, save_microscope, saved_microscopes
 from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
 
 GIVEN, ANOTHER = "given", "another"  # choices that stand for a number, and for what a dialog asks
 FOCUSES = (
-    ("none", "Every plane, or the middle ones"),
-    ("auto", "Find the plane in focus"),
-    ("middle", "The middle plane"),
-    (GIVEN, "This plane:"),
+    ("none", "Not looked for"),
+    ("auto", "Find the plane"),
+    ("middle", "Middle plane"),
+    (GIVEN, "Plane"),
 )
-LIGHTS = (("none", "As it is"), ("auto", "Even out (estimated)"), (ANOTHER, "By functions in a folder…"))
+LIGHTS = (("none", "As it is"), ("auto", "Evened out"), (ANOTHER, "By a folder…"))
 HEIGHT = 46  # pixels of the curve of focus
+ACCENT = "#f0a030"  # color of the plane in focus
 
 
 class FocusChoice(QWidget):  # type: ignore[misc]
@@ -34,7 +35,9 @@ class FocusChoice(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.choice = combo(
-            "Which plane of a z-stack is in focus: models of single planes paint it alone, others the planes around it", FOCUSES
+            "Which plane is in focus: models of single planes paint it alone, others the planes around it; "
+            "where it is not looked for, every plane, or those around the middle",
+            FOCUSES,
         )
         self.plane = QSpinBox()
         self.plane.setRange(0, 9999)
@@ -96,7 +99,7 @@ class FocusCurve(QWidget):  # type: ignore[misc]
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         text = self.palette().color(QPalette.ColorRole.WindowText)
-        accent = self.palette().color(QPalette.ColorRole.Highlight)
+        accent = legible(QColor(ACCENT), self.palette())
         top, low = 14.0, self.height() - 3.0
         step = (self.width() - 8.0) / (len(self._curve) - 1)
         most = max(self._curve) or 1.0
@@ -123,9 +126,8 @@ class IlluminationChoice(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None, *, plate: bool = False) -> None:
         super().__init__(parent)
         self._value = "none"
-        lights = LIGHTS if not plate else (LIGHTS[0], ("auto", "Even out (from the plate)"), LIGHTS[2])
-        self._lights: tuple[tuple[str, str], ...] = lights
-        self.choice = combo("Correct uneven light before anything else", lights)
+        where = "the plate's files or an estimate from its fields" if plate else "an estimate from its planes"
+        self.choice = combo(f"Correct uneven light before anything else: by {where}, or by functions in a folder", LIGHTS)
         top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 0, 0)
         top.addWidget(self.choice)
@@ -139,7 +141,7 @@ class IlluminationChoice(QWidget):  # type: ignore[misc]
         """Show a setting."""
         self._value = illumination
         own = [] if illumination in ("none", "auto") else [(illumination, f"By {Path(illumination).name}")]
-        set_choices(self.choice, [*self._lights[:2], *own, self._lights[2]], illumination)
+        set_choices(self.choice, [*LIGHTS[:2], *own, LIGHTS[2]], illumination)
 
     def _chosen(self) -> None:
         wanted = self.choice.currentData()

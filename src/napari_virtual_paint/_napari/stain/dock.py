@@ -473,7 +473,8 @@ class StainDock(QWidget):  # type: ignore[misc]
         form.setTogether(self.selected.shared, fit.source is not None and fit.source.stack.shape[0] > 1)
         fixed = ""
         if model is not None and fit.source is not None and fit.match is not None and len(fit.offered) == 1:
-            fixed = model_card.matched(model.info, fit.match, fit.ready_stack or fit.source.stack)
+            stack, taken = fit.as_taken()
+            fixed = model_card.matched(model.info, taken, stack)
         form.setChannels(fit.wanted, fit.offered, fit.taken, fixed)
         form.ask.setText("The channels' names don't tell which is which: please check them. The answer is remembered.")
         form.ask.setVisible(fit.ask and fit.source is not None)

@@ -196,9 +196,7 @@ class StainForm(BoundForm[StainState]):
         self.normalize_label = QLabel("Normalize")
         self.focus, self.illumination, self.phase = FocusChoice(), IlluminationChoice(), PhaseChoice()
         self.make_phase = QPushButton("Make a layer of the phase")
-        self.make_phase.setToolTip(
-            "Reconstruct the phase of the chosen brightfield planes into a layer, with your microscope's optics"
-        )
+        self.make_phase.setToolTip("Reconstruct the phase of the chosen brightfield planes into a layer, with your microscope's optics")
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
