@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--theme", default="dark", choices=("dark", "light"))
     parser.add_argument("--width", type=int, default=340, help="of the dock, in pixels")
     parser.add_argument("--size", type=int, default=512, help="edge of the field, in pixels")
-    parser.add_argument("--steps", type=int, default=200, help="of the training")
+    parser.add_argument("--steps", type=int, default=40, help="of the training")
     parser.add_argument("--at", type=float, default=0.7, help="share of the steps after which the picture is taken")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
