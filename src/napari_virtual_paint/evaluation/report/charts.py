@@ -252,7 +252,7 @@ def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str])
             title = " · ".join(each for each in (label, f"by {words(name)}" if name and len(by) > 1 else "") if each)
             views.append(_coloured(figure, title, rows, name, sources, pool, axes))
     if len(by) > 1:
-        choice = f"{choice}, colour" if choice else "colour"
+        choice = f"{choice}, color" if choice else "color"
     note = f"{DRAWN} of {len(frame)} points are drawn, taken evenly; the CSV has all." if len(frame) > DRAWN else ""
     return Plot(tuple(views), choice, pool, note)
 
