@@ -279,6 +279,8 @@ def _pairs(request: TeachRequest) -> tuple[list[PairSource], Data, str]:
     if len(paths) == 1 and paths[0].is_file():
         data = Data.model_validate({"csv": paths[0], **axes})
         return find(data), data, ""
+    if len(paths) > 2:
+        raise InputError(f"{len(paths)} pairs of images or folders are named; give one table (CSV) of pairs, or two folders.")
     if len(paths) != 2:
         raise InputError(f"{request.pairs[0]}: there is no such table or folder; give a table (CSV) of pairs, or two folders.")
     pairs = pair_folders(*paths)
