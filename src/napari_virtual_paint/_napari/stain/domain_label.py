@@ -64,6 +64,7 @@ class DomainLine(WrappedLabel):
         self.verdict = verdict
         lines = [COMPARING] if comparing else [] if verdict is None else [line(verdict)]
         if teachable and not comparing and verdict is not None and verdict.verdict != "inside":
+            self.ensurePolished()  # else a label that was never shown has not the theme's colors, which the link takes
             lines.append(link("teach", TEACH, self))
         lines += [escape(NO_SUMMARY.format(name)) for name in unchecked]
         self.setText("<br>".join(lines))
