@@ -1,6 +1,6 @@
 """Print the figures of docs/count.md: nuclei of a real field against CellProfiler's outlines, and of a simulated plate from painted DNA.
 
-    python scripts/count_table.py [--size 512] [--wells 24] [--seed 1]
+    python scripts/count_table.py [--size 512] [--wells 12] [--seed 1]
 
 The first table needs ``../shared/data``; without it only the second is printed.
 """
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--wells", type=int, default=24)
+    parser.add_argument("--wells", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if (args.data / "cell_painting_table").is_dir():

@@ -22,7 +22,9 @@ def add_counted(viewer: Any, source: LayerSource, labels: Stack) -> None:
         if old is not None and old.data.shape == data.shape:
             old.data = data
             continue
-        viewer.add_labels(data, **arguments)
+        layer = viewer.add_labels(data, **arguments)
+        if arguments["name"] == "cells":
+            layer.contour = 2  # so that the nuclei in them stay in view
 
 
 def labels_in(viewer: Any, source: LayerSource, labels: Stack) -> Stack | None:

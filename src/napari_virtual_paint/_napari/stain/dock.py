@@ -194,7 +194,7 @@ class StainDock(QWidget):  # type: ignore[misc]
             return
         title = f"Saving {target.name}"
         self._saving.start(
-            saving.save(stack, target),
+            saving.save(stack, target, kind),
             title=title,
             tick=self._saving_progress,
             done=lambda saved: self._saved(f"Saved {counted(len(layers), 'stain')} to {saved}."),

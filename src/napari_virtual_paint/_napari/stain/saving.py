@@ -9,12 +9,23 @@ from typing import Any
 
 from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.viewer.layers import our_metadata, stack_from_layers
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.painting.gray_levels import GrayLevels, as_gray, model_levels, percentile_levels
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import split_painted
 from napari_virtual_paint.writing import can_write
 from napari_virtual_paint.writing.steps import write_steps
 
-KINDS = {"OME-TIFF (*.ome.tif)": ".ome.tif", "OME-Zarr (*.ome.zarr)": ".ome.zarr"}
+GRAY = "16-bit gray levels"  # in the name of a kind whose stains are mapped to 0 to 65535
+
+KINDS = {
+    "OME-TIFF (*.ome.tif)": ".ome.tif",
+    "OME-Zarr (*.ome.zarr)": ".ome.zarr",
+    f"OME-TIFF, {GRAY} (*.ome.tif)": ".ome.tif",
+    f"OME-Zarr, {GRAY} (*.ome.zarr)": ".ome.zarr",
+}
 """Filter of the file dialog -> suffix of a name that has none."""
 
 
@@ -52,12 +63,38 @@ def with_suffix(path: str, kind: str) -> Path:
     return Path(path) if can_write(path) else Path(path + KINDS.get(kind, ".ome.tif"))
 
 
-def save(stack: Stack, path: Path) -> Callable[[], Generator[Progress, None, Path]]:
-    """Return what a worker runs to write an image; it replaces no file that is open in the viewer."""
+def levels_of_stains(stack: Stack) -> GrayLevels:
+    """Return the gray levels of painted stains: the range of the models that made them, or percentiles where one is not there any more."""
+    noted = stack.provenance or {}
+    members = noted.get("members") or [{"model": noted.get("model", "")}]
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    try:
+        for member in members:
+            own = model_levels(open_model(str(member["model"])))
+            for name in stack.channel_labels:
+                stain = split_painted(name)[0]
+                if stain in own.low:
+                    low[name] = min(low.get(name, own.low[stain]), own.low[stain])
+                    high[name] = max(high.get(name, own.high[stain]), own.high[stain])
+    except InputError:
+        return percentile_levels([stack])
+    return GrayLevels("model", low, high) if len(low) == len(stack.channel_labels) else percentile_levels([stack])
+
+
+def save(stack: Stack, path: Path, kind: str = "") -> Callable[[], Generator[Progress, None, Path]]:
+    """Return what a worker runs to write an image; it replaces no file that is open in the viewer.
+
+    Parameters
+    ----------
+    kind
+        The filter that was chosen in the file dialog.
+    """
     check = saving(path, lambda: None)
 
     def work() -> Generator[Progress, None, Path]:
         check()
-        return (yield from write_steps(stack, path, overwrite=True))
+        found = as_gray(stack, levels_of_stains(stack)) if GRAY in kind else stack
+        return (yield from write_steps(found, path, overwrite=True))
 
     return work
