@@ -107,7 +107,8 @@ def test_a_model_of_another_light_comes_behind() -> None:
         (
             THREE,
             image("Brightfield", z=3),
-            "This model takes its three focal planes as channels; split the z-stack into layers and tick three.",
+            "This model takes its three focal planes as channels; split the z-stack into layers and tick three, "
+            "or have the plane in focus found.",
         ),
         (VOLUME, image("Brightfield"), "This model needs a z-stack; your image has one plane."),
         (model("two", "Phase", "DIC"), image("Phase"), "This model needs two channels (Phase, DIC); your image has one."),

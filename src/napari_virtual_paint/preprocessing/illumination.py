@@ -18,8 +18,10 @@ Floats = npt.NDArray[np.float32]
 Grid = npt.NDArray[np.float64]
 
 CELLS = 48  # cells a side of the grid that an estimate is made on
-FEW = 8  # fields below which an estimate has a lower degree, so that it does not follow single cells
-DEGREES = (2, 4)  # of the polynomial, from few fields and from many
+FEW = 4  # fields from which half of them can tell how well the other half is predicted
+DEGREES = (0, 2, 4)  # of the polynomial; 0 is even light
+USUAL = 2  # degree where that can't be told
+GAIN = 0.97  # share of the error that a higher degree may leave to be taken
 ROUNDS = 12  # of the robust fit
 TUKEY = 4.685  # residual, in robust standard deviations, beyond which a cell counts nothing (Tukey's biweight)
 LEAST = 0.02  # smallest value of a function: what is darker than this share of the mean is no light
@@ -114,7 +116,8 @@ class IlluminationEstimate:
     """The smooth unevenness that many fields have in common.
 
     Each field is reduced to a grid of medians and divided by its own; the median over the fields leaves out cells, which lie anywhere. A
-    polynomial is fitted to it robustly (Tukey's biweight), as Harmony's profiles are polynomials.
+    polynomial is fitted to it robustly (Tukey's biweight), as Harmony's profiles are polynomials. Its degree is the lowest by which half of
+    the fields predict the other half about best.
 
     Parameters
     ----------
@@ -156,10 +159,8 @@ class IlluminationEstimate:
         if not self._grids:
             raise InputError("No field shows light, so its unevenness can't be estimated; leave the correction out.")
         middle = np.median(self._grids, axis=0)
-        degree = DEGREES[len(self._grids) >= FEW and not same_cells]
-        y, x = (self._centers(axis) for axis in (0, 1))
-        terms = _terms(y, x, degree)
-        coefficients = _robust_fit(terms, middle.ravel())
+        degree = USUAL if same_cells or len(self._grids) < FEW else self._degree()
+        coefficients = self._fit(middle, degree)
         rows, columns = (_unit(np.arange(side), side) for side in self.shape)
         fine = sum(
             (
@@ -171,6 +172,24 @@ class IlluminationEstimate:
         function = np.maximum(fine, LEAST * float(fine.mean()))
         scaled: Floats = (function / function.mean()).astype(np.float32)
         return scaled
+
+    def _fit(self, grid: Grid, degree: int) -> Grid:
+        """Return the coefficients of a polynomial through a grid."""
+        y, x = (self._centers(axis) for axis in (0, 1))
+        return _robust_fit(_terms(y, x, degree), grid.ravel())
+
+    def _degree(self) -> int:
+        """Return the lowest degree by which half of the fields predict the other half about best, so that it does not follow cells."""
+        halves = [np.median(self._grids[start::2], axis=0) for start in (0, 1)]
+        y, x = (self._centers(axis) for axis in (0, 1))
+        best, least = DEGREES[0], np.inf
+        for degree in DEGREES:
+            terms = _terms(y, x, degree)
+            fits = [(terms @ _robust_fit(terms, half.ravel())).reshape(half.shape) for half in halves]
+            error = sum(float(np.abs(fit - other).mean()) for fit, other in zip(fits, reversed(halves), strict=True))
+            if error < GAIN * least:
+                best, least = degree, error
+        return best
 
     def _medians(self, plane: Floats) -> Grid:
         """Return the median of each cell of the grid; cells at the end may be smaller."""
