@@ -84,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
         draw.close()
     report = read_report(request.run)
     before, after = ({stain: row and row["pcc"] for stain, row in report[name].items()} for name in ("before", "after"))
+    worse = [stain for stain, value in before.items() if value is not None and (after[stain] is None or after[stain] < value)]
+    if worse:
+        print_note(f"{', '.join(worse)}: the held-out PCC is lower than before; paint these by the old model, or teach on more fields.")
     seconds = round(time.perf_counter() - start, 1)
     found = {"model": report["id"], "output": str(path), "before": before, "after": after, "seconds": seconds, "advice": report["advice"]}
     print_result(found, _text(found), as_json=args.json)
