@@ -235,3 +235,24 @@ def unit(name: str) -> str:
     if feature.group == "AreaShape" and head in ("Volume", "BoundingBoxVolume", "ConvexVolume"):
         return "px³"
     return "px" if head in _LENGTHS else ""
+
+
+def middle_contrasts(names: Iterable[str], channels: Sequence[str], channel: str) -> tuple[int, tuple[str, ...]]:
+    """Return the contrasts of a channel's texture in the nucleus at the middle one of its scales.
+
+    Returns
+    -------
+    scale
+        Distance of the compared pixels, px; 0 where there is no such feature.
+    names
+        The contrasts, the first direction first.
+    """
+    found: dict[int, list[str]] = {}
+    for each in (parse(name, channels) for name in names):
+        kind, _, rest = each.measure.partition("_")
+        scale = rest.partition("_")[0]
+        if (each.compartment, each.group, each.channels, kind) == ("Nuclei", "Texture", (channel,), "Contrast") and scale.isdecimal():
+            found.setdefault(int(scale), []).append(each.name)
+    scales = sorted(found)
+    scale = scales[(len(scales) - 1) // 2] if scales else 0
+    return scale, tuple(sorted(found.get(scale, ())))

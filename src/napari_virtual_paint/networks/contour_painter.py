@@ -27,7 +27,10 @@ VARIETY = (
 )
 PEDESTAL = 0.1  # added to a stain before it is multiplied, so that a dark one can be brightened
 NUCLEUS_AREA, CYTOPLASM_AREA, MEANS = 0, 1, 2
-"""Rows of `ContourPainter.handles`: the areas, then the mean in the nucleus and in the cytoplasm of each channel."""
+"""Rows of `ContourPainter.handles`: the areas, the mean in the nucleus and in the cytoplasm of each channel, then each channel's contrast in
+the nucleus."""
+LIMIT = 5.0  # standardized features are clipped here for all that is learned; handles take them as they are
+STRONGEST = 4.0  # factor by which the details of a nucleus are amplified or weakened at most
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,9 @@ class OutlinedLevel(nn.Module):
 class ContourPainter(nn.Module):
     """Features (N, p) and noise (N, `noise`) -> crops (N, channels, size, size).
 
-    `handles` says which features are met by construction: each row of `handle_weights` gives, with `handle_offset`, an area in px or a
-    mean on the network's scale from two of the standardized features (`handle_columns`); rows with `handle_known` 0 are not set, and the
-    network follows what it has learned. `fit_handles` in `cells.cp2image.handles` fills them from the training cells.
+    `handles` says which features are met by construction: each row of `handle_weights` gives, with `handle_offset`, an area in px, a mean
+    on the network's scale or a contrast (`contrasts`) from two of the standardized features (`handle_columns`); rows with `handle_known` 0
+    are not set, and the network follows what it has learned. `fit_handles` in `cells.cp2image.handles` fills them from the training cells.
     """
 
     handle_columns: Tensor
@@ -121,6 +124,7 @@ class ContourPainter(nn.Module):
     handle_offset: Tensor
     handle_known: Tensor
     additive: Tensor
+    texture_scale: Tensor
     outline_mean: Tensor
     outline_spread: Tensor
 
@@ -138,13 +142,14 @@ class ContourPainter(nn.Module):
     ) -> None:
         super().__init__()
         self.config = ContourPainterConfig(features, channels, size, width, max_width, style, code, turn, alone)
-        rows = MEANS + 2 * channels
+        rows = MEANS + 3 * channels
         self.register_buffer("handle_columns", torch.zeros(2 * rows, dtype=torch.int64))
         # One axis: packages store tensors of one axis in full precision.
         self.register_buffer("handle_weights", torch.zeros(2 * rows))
         self.register_buffer("handle_offset", torch.zeros(rows))
         self.register_buffer("handle_known", torch.zeros(rows))
         self.register_buffer("additive", torch.zeros(channels))
+        self.register_buffer("texture_scale", torch.zeros(channels, dtype=torch.int64))  # distance of the pixels of a contrast, px
         areas = torch.tensor([0.1 * size**2, 0.1 * size**2]).log()
         self.register_buffer("outline_mean", torch.cat([torch.zeros(SHAPE), areas, torch.zeros(2)]))
         self.register_buffer("outline_spread", torch.cat([torch.full((SHAPE,), 0.1), torch.full((4,), 0.3)]))
@@ -189,14 +194,18 @@ class ContourPainter(nn.Module):
         return self.paint(features, self.outlines(features, noise, variety=VARIETY), noise)
 
     def handles(self, features: Tensor) -> Tensor:
-        """Return the areas, px, and the means in nucleus and cytoplasm of each channel that features (N, p) ask for, (N, 2 + 2 C)."""
+        """Return areas, px, means in nucleus and cytoplasm and contrasts of each channel that features (N, p) ask for, (N, 2 + 3 C)."""
         picked = features[:, self.handle_columns].reshape(len(features), -1, 2)
         weights = self.handle_weights.reshape(-1, 2)
         return torch.einsum("nhk,hk->nh", picked, weights) + self.handle_offset
 
+    def clipped(self, features: Tensor) -> Tensor:
+        """Return what the learned layers take of features (N, p): without the orientation, and within `LIMIT`."""
+        return features[:, : features.shape[1] - 2 * self.config.turn].clamp(-LIMIT, LIMIT)
+
     def expected_outline(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log spread (N, `OUTLINE`) of the standardized outline that features leave likely."""
-        mean, spread = self.outliner(features[:, : features.shape[1] - 2 * self.config.turn]).chunk(2, dim=1)
+        mean, spread = self.outliner(self.clipped(features)).chunk(2, dim=1)
         return mean, spread.clamp(-4, 1)
 
     def outlines(self, features: Tensor, noise: Tensor, shown: Tensor | None = None, variety: float = 1.0) -> Outlines:
@@ -230,7 +239,7 @@ class ContourPainter(nn.Module):
         config = self.config
         code, _, *fields, camera = self._parts(noise)
         given = features if shown is None else shown
-        style = self.mix(torch.cat([self.style(given[:, : given.shape[1] - 2 * config.turn]), code], 1))
+        style = self.mix(torch.cat([self.style(self.clipped(given)), code], 1))
         x: Tensor = self.start(style).reshape(len(features), -1, FIRST, FIRST)
         reach = config.sides[-1]  # a level may reach beyond the crop by a pixel or two
         for number, (level, side, field) in enumerate(zip(self.levels, config.sides, fields, strict=True)):
@@ -260,11 +269,14 @@ class ContourPainter(nn.Module):
         if self.config.alone:
             x = x * soft_mask(edges[1], ALONE)[:, None]
         wide = [soft_mask(edge, WIDE) for edge in edges]
-        asked = self.handles(features)[:, MEANS:].reshape(len(features), -1, 2)
-        known = self.handle_known[MEANS:].reshape(-1, 2)
+        last = MEANS + 2 * x.shape[1]
+        handles = self.handles(features)
+        asked, known = handles[:, MEANS:last].reshape(len(features), -1, 2), self.handle_known[MEANS:last].reshape(-1, 2)
         regions = torch.stack([nucleus, (cell - nucleus).clamp(min=0)], 1)
         gains = torch.stack([wide[0], (wide[1] - wide[0]).clamp(min=0)], 1)
-        return with_means(x, regions, gains, asked, known, self.additive)
+        x = with_means(x, regions, gains, asked, known, self.additive)
+        inner = soft_mask(edges[0] - WIDE, WIDE)
+        return with_contrasts(x, nucleus, inner, handles[:, last:], self.handle_known[last:], self.texture_scale)
 
 
 def with_means(x: Tensor, regions: Tensor, gains: Tensor, asked: Tensor, known: Tensor, additive: Tensor) -> Tensor:
@@ -292,6 +304,67 @@ def with_means(x: Tensor, regions: Tensor, gains: Tensor, asked: Tensor, known: 
     found = torch.stack([(d * lacking[..., 0] - b * lacking[..., 1]) / size, (a * lacking[..., 1] - c * lacking[..., 0]) / size], -1)
     found = torch.where(additive[:, None] > 0, found.clamp(-1, 1), found.clamp(-0.9, 8))
     return x + base * torch.einsum("ncg,ngyx->ncyx", found, gains)
+
+
+def contrasts(x: Tensor, mask: Tensor, scale: int) -> Tensor:
+    """Return the contrast (N,) of pictures (N, d, d) within masks (N, d, d), along rows and columns.
+
+    Mean squared difference of pixels that lie `scale` px apart: Haralick's contrast (Haralick 1973) before gray levels are counted.
+    """
+    return _products(x, x, mask, scale)
+
+
+def _products(one: Tensor, other: Tensor, mask: Tensor, scale: int) -> Tensor:
+    """Return the mean product (N,) of the differences of two pictures between pixels that lie `scale` px apart."""
+    total, weight = one.new_zeros(len(one)), one.new_zeros(len(one))
+    for axis in (1, 2):
+        near, far = (slice(0, -scale), slice(scale, None))
+        first, second = ((slice(None), near), (slice(None), far)) if axis == 1 else ((..., near), (..., far))
+        both = mask[first] * mask[second]
+        total = total + (both * (one[second] - one[first]) * (other[second] - other[first])).sum((1, 2))
+        weight = weight + both.sum((1, 2))
+    return total / weight.clamp(min=1)
+
+
+def with_contrasts(x: Tensor, nucleus: Tensor, inner: Tensor, asked: Tensor, known: Tensor, scales: Tensor) -> Tensor:
+    """Return pictures whose details in the nucleus are amplified such that each channel has the requested contrast there.
+
+    Means stay, and so do the edge and the coarse distribution of light (a Gaussian mean over the texture's scale, within the nucleus).
+
+    Parameters
+    ----------
+    x
+        (N, C, d, d).
+    nucleus, inner
+        (N, d, d): mask of the nucleus, and where the details are changed, which leaves out its edge.
+    asked, known, scales
+        (N, C), the contrasts; (C,), which of them are set, and the distance of the pixels, px.
+    """
+    weight = (nucleus * inner).sum((1, 2)).clamp(min=1e-3)
+    rows = []
+    for channel, (plane, is_set) in enumerate(zip(x.unbind(1), known.tolist(), strict=True)):
+        scale = int(scales[channel])
+        if not is_set or not 0 < scale < x.shape[-1]:
+            rows.append(plane)
+            continue
+        detail = plane - smoothed(plane * nucleus, scale) / smoothed(nucleus, scale).clamp(min=1e-3)
+        detail = inner * (detail - ((nucleus * inner * detail).sum((1, 2)) / weight)[:, None, None])
+        # Contrast of the rest + factor x detail: a quadratic equation in the factor.
+        rest = plane - detail
+        a, b = contrasts(detail, nucleus, scale).clamp(min=1e-9), _products(rest, detail, nucleus, scale)
+        c = contrasts(rest, nucleus, scale) - asked[:, channel].clamp(min=0)
+        factor = ((b.square() - a * c).clamp(min=1e-12).sqrt() - b) / a
+        rows.append(rest + factor.clamp(1 / STRONGEST, STRONGEST)[:, None, None] * detail)
+    return torch.stack(rows, 1)
+
+
+def smoothed(x: Tensor, sigma: float) -> Tensor:
+    """Return pictures (N, d, d) blurred by a Gaussian, dark beyond their edges."""
+    reach = math.ceil(2 * sigma)
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device) / sigma).square())
+    line = (line / line.sum()).reshape(1, 1, 1, -1)
+    out = nn.functional.conv2d(x[:, None], line, padding=(0, reach))
+    return nn.functional.conv2d(out, line.transpose(2, 3), padding=(reach, 0))[:, 0]
 
 
 class ContourCritic(nn.Module):
@@ -344,4 +417,4 @@ class ContourCritic(nn.Module):
         return read, hidden
 
 
-__all__ = ["ContourCritic", "ContourPainter", "ContourPainterConfig", "with_means"]
+__all__ = ["LIMIT", "ContourCritic", "ContourPainter", "ContourPainterConfig", "contrasts", "with_contrasts", "with_means"]

@@ -47,7 +47,7 @@ OURS = "ContourPainter"
 """The generator of a configuration that names none."""
 
 PRESET: dict[str, Any] = {
-    "features": {"drop": 0.3},
+    "features": {"drop": 0.3, "clip": 50.0},
     "scale": "fixed",
     "critic": {"architecture": "ContourCritic"},
     "loss": {

@@ -17,7 +17,7 @@ from napari_virtual_paint.cells.cp2image.handles import fit_handles
 from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.cells.cp2image.module import Tensors, TrainingRun, hidden_in_part, move_average, share_of_rate
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.networks.contour_painter import ContourCritic, ContourPainter
+from napari_virtual_paint.networks.contour_painter import LIMIT, ContourCritic, ContourPainter
 from napari_virtual_paint.networks.outlines import Outlines
 
 EVERY = 8  # steps between two penalties of the critic's gradient, each as many times as heavy
@@ -71,7 +71,7 @@ class ContourTraining(TrainingRun[ContourPainter]):
             except (TypeError, ValueError) as error:
                 raise InputError(f"{name}.config: {str(error).rstrip('.')}.") from error
         network, critic = (each.to(memory_format=torch.channels_last) for each in built)  # a sixth faster on a CPU
-        fit_handles(network, names, config.data.channels, data.features, data.crops, data.outlines)
+        fit_handles(network, names, config.data.channels, data.features, data.crops, data.outlines, data.nuclei)
         turn = bool(network.config.turn)
         return cls(config, network, critic, Counterfactuals.of(data.features, turn, config.features.clip))
 
@@ -117,7 +117,7 @@ class ContourTraining(TrainingRun[ContourPainter]):
         parts = {
             "pixel": (blurred(drawn[:paired], loss.blur) - blurred(crops, loss.blur)).square().mean(),
             "hidden": torch.stack([(a[:paired] - b).square().mean() for a, b in zip(layers, truth, strict=True)]).sum(),
-            "reading": nn.functional.smooth_l1_loss(reading, asked),
+            "reading": nn.functional.smooth_l1_loss(reading, asked.clamp(-LIMIT, LIMIT)),
             "outline": outline_loss(self.generator, shown, outlines),
             "spectrum": (log_spectrum(drawn[:paired]) - log_spectrum(crops)).square().mean(),
             "adversarial": entropy(self.critic.judge(drawn, masks), real=True),
@@ -147,7 +147,7 @@ class ContourTraining(TrainingRun[ContourPainter]):
         logits = self.critic.judge(seen, real_masks)
         judged = entropy(logits, real=True) + entropy(self.critic.judge(drawn, masks), real=False)
         self.sums["critic"] += float(judged.detach())
-        total = judged + nn.functional.mse_loss(self.critic.read(real)[0], features)
+        total = judged + nn.functional.mse_loss(self.critic.read(real)[0], features.clamp(-LIMIT, LIMIT))
         if penalized:
             whole = torch.stack([each.mean(1).sum() for each in logits]).sum()
             (slope,) = torch.autograd.grad(whole, seen, create_graph=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, parse, unit
+from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, middle_contrasts, parse, unit
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.measurement.measure import measure_crops
@@ -23,7 +23,6 @@ PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
 CELLS = 50  # cells that are swept
 CHUNK = 60  # crops that are generated and measured between two reports
 LEAST = 0.5  # a sweep of which a smaller share could be measured has a correlation and a gain of 0
-TEXTURE = "Contrast"  # the texture that is swept, where there is one
 PERIODS = {"°": 180.0, "rad": 2 * np.pi}  # unit of an angle -> after what it repeats (an orientation after half a turn)
 
 
@@ -126,17 +125,13 @@ def swept_features(model: CellModel, nuclei: str | None = None) -> tuple[tuple[s
     channel = model.channels[nuclei_channel(model.channels, nuclei)]
     parsed = [parse(name, model.channels) for name in model.features]
     known = {(each.compartment, each.group, each.channels, each.measure): each.name for each in parsed}
-    textures: dict[int, list[str]] = {}
-    for each in parsed:
-        if (each.compartment, each.group, each.channels) == ("Nuclei", "Texture", (channel,)) and each.measure.startswith(f"{TEXTURE}_"):
-            textures.setdefault(int(each.measure.split("_")[1]), []).append(each.name)
-    scales = sorted(textures)
+    _, textures = middle_contrasts(model.features, model.channels, channel)
     wanted = {
         "area of the nucleus": known.get(("Nuclei", "AreaShape", (), "Area")),
         "orientation of the nucleus": known.get(("Nuclei", "AreaShape", (), "Orientation")),
         f"mean {channel} of the nucleus": known.get(("Nuclei", "Intensity", (channel,), "MeanIntensity")),
         "area of the cytoplasm": known.get(("Cytoplasm", "AreaShape", (), "Area")),
-        f"texture of {channel} in the nucleus": min(textures[scales[(len(scales) - 1) // 2]]) if scales else None,
+        f"texture of {channel} in the nucleus": next(iter(textures), None),
     }
     return tuple(name for name in wanted.values() if name), tuple(words for words, name in wanted.items() if not name)
 

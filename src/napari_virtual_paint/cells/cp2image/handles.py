@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_virtual_paint.cells.cellprofiler_names import middle_contrasts
 from napari_virtual_paint.cells.transform import Doubles
-from napari_virtual_paint.networks.contour_painter import CYTOPLASM_AREA, MEANS, NUCLEUS_AREA, ContourPainter
+from napari_virtual_paint.networks.contour_painter import CYTOPLASM_AREA, MEANS, NUCLEUS_AREA, ContourPainter, contrasts
 from napari_virtual_paint.networks.outlines import Outlines
 
 Masks = npt.NDArray[np.bool_]
@@ -22,7 +24,13 @@ FEWEST = 8  # cells that a line is fitted to at least
 
 
 def fit_handles(
-    network: ContourPainter, names: Sequence[str], channels: Sequence[str], features: Tensor, crops: Tensor, outlines: Outlines
+    network: ContourPainter,
+    names: Sequence[str],
+    channels: Sequence[str],
+    features: Tensor,
+    crops: Tensor,
+    outlines: Outlines,
+    nuclei: Tensor | None = None,
 ) -> None:
     """Fill a network's handles, the statistics of its outlines and its camera's noise from the training cells.
 
@@ -34,19 +42,29 @@ def fit_handles(
         Names of the network's inputs and of its channels.
     features, crops, outlines
         The training cells: standardized features (n, p), crops (n, C, d, d) on the network's scale, and outlines.
+    nuclei
+        Pixels of their nuclei (n, d, d), within which contrasts were measured: the edge of a nucleus has most of its contrast, and an
+        outline may be half a pixel off. By default those within the outlines.
     """
     areas, means = torch.stack([outlines.nucleus, outlines.cytoplasm], 1), means_within(crops, outlines)
-    targets = torch.cat([areas, means.flatten(1)], 1).double().numpy()
+    nucleus, cell = outlines.masks(crops.shape[-1])
+    measured = nucleus if nuclei is None else nuclei.to(crops.dtype)
+    textures = [middle_contrasts(names, channels, channel) for channel in channels]
+    texture = torch.zeros(crops.shape[:2])
+    for channel, (scale, directions) in enumerate(textures):
+        network.texture_scale[channel] = scale if directions else 0
+        if directions:
+            texture[:, channel] = contrasts(crops[:, channel], measured, scale)
+    targets = torch.cat([areas, means.flatten(1), texture], 1).double().numpy()
     place = {name: column for column, name in enumerate(names)}
-    for row, choices in enumerate(_candidates(channels)):
+    for row, choices in enumerate([*_candidates(channels), *(_along_axes(directions) for _, directions in textures)]):
         for choice in choices:
-            if all(name in place for name in choice):
+            if choice and all(name in place for name in choice):
                 _set_handle(network, row, [place[name] for name in choice], features, targets[:, row])
                 break
     values = torch.cat([outlines.shape, areas.log(), outlines.centre], 1)
     network.outline_mean.copy_(values.mean(0))
     network.outline_spread.copy_(values.std(0).clamp(min=0.02))
-    cell = outlines.masks(crops.shape[-1])[1]
     for channel in range(crops.shape[1]):
         outside, inside = crops[:, channel][cell < 0.1], crops[:, channel][cell > 0.5]
         dark = float(outside.quantile(0.25)) if 0 < len(outside) < 2**24 else float(outside[:: len(outside) // 2**22 + 1].quantile(0.25))
@@ -65,6 +83,12 @@ def _candidates(channels: Sequence[str]) -> list[list[list[str]]]:
         mean = f"Intensity_MeanIntensity_{channel}"
         found += [[[f"Nuclei_{mean}"]], [[f"Cytoplasm_{mean}"], [f"Cells_{mean}", f"Nuclei_{mean}"], [f"Cells_{mean}"]]]
     return found
+
+
+def _along_axes(directions: Sequence[str]) -> list[list[str]]:
+    """Return sets of features that may give a contrast along rows and columns, in order of preference."""
+    straight = [each for each in directions if re.search(r"_0[02](_|$)", each)]
+    return [chosen for chosen in (straight, list(directions[:1])) if 0 < len(chosen) <= 2]
 
 
 def _set_handle(network: ContourPainter, row: int, columns: list[int], features: Tensor, target: Doubles) -> None:
@@ -137,8 +161,9 @@ def calibrate(
     One line per handle: slope and offset of measured against requested before the correction.
     """
     notes = []
-    # Areas first: means are taken within them.
-    for rows in ([NUCLEUS_AREA, CYTOPLASM_AREA], list(range(MEANS, len(network.handle_known)))):
+    last = MEANS + 2 * network.config.channels
+    # Areas first: means are taken within them, and contrasts grow with the light.
+    for rows in ([NUCLEUS_AREA, CYTOPLASM_AREA], range(MEANS, last), range(last, len(network.handle_known))):
         lines = {}
         for row in rows:
             if not network.handle_known[row]:
@@ -147,7 +172,7 @@ def calibrate(
             with torch.inference_mode():
                 asked = network.handles(asked_features)[:, row].double().numpy()
                 drawn = network(asked_features, noise)
-            lines[row] = _line(asked, _measured(drawn, *segmented(drawn), row))
+            lines[row] = _line(asked, _measured(network, drawn, *segmented(drawn), row))
         for row, (slope, offset, count) in lines.items():
             notes.append(f"handle {row}: measured = {slope:.2f} x requested {offset:+.3g} on {count} cells")
             slope = float(np.clip(slope, 0.5, 2.0))
@@ -156,12 +181,16 @@ def calibrate(
     return notes
 
 
-def _measured(drawn: Tensor, nuclei: Masks, cells: Masks, row: int) -> Doubles:
+def _measured(network: ContourPainter, drawn: Tensor, nuclei: Masks, cells: Masks, row: int) -> Doubles:
     """Return a handle's value (n,) in the pixels of segmented crops; NaN where no cell was found."""
     rest = cells & ~nuclei
     if row < MEANS:
         area = (nuclei if row == NUCLEUS_AREA else rest).sum((1, 2)).astype(np.float64)
         return np.where(nuclei.any((1, 2)), area, np.nan)
+    texture = row - MEANS - 2 * drawn.shape[1]
+    if texture >= 0:
+        contrast = contrasts(drawn[:, texture], torch.from_numpy(nuclei).to(drawn.dtype), int(network.texture_scale[texture]))
+        return np.where(nuclei.any((1, 2)), contrast.double().numpy(), np.nan)
     channel, region = divmod(row - MEANS, 2)
     where = rest if region else nuclei
     with np.errstate(invalid="ignore", divide="ignore"):

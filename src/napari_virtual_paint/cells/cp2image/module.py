@@ -43,6 +43,8 @@ class Tensors:
     augmentation."""
     outlines: Outlines | None = None
     """Outlines of the n cells, for a network that takes them."""
+    nuclei: Tensor | None = None
+    """Pixels of the nuclei (n, d, d), as they were segmented; by default those within the outlines."""
 
     def __len__(self) -> int:
         return len(self.features)

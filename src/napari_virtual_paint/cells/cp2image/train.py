@@ -80,10 +80,11 @@ class TrainingCells:
             sides = (values, turning.mirrored(values))
             augmented = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
         features = torch.from_numpy(self.transform.apply(values))
-        outlines = None
+        outlines = nuclei = None
         if self.outlined is not None:
-            outlines = fit_outlines(*(torch.from_numpy(masks[rows]) for masks in self.outlined))
-        return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), augmented, outlines)
+            nuclei, whole = (torch.from_numpy(masks[rows]) for masks in self.outlined)
+            outlines = fit_outlines(nuclei, whole)
+        return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), augmented, outlines, nuclei)
 
 
 def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
