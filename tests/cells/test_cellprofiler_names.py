@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.cells.cellprofiler_names import channels_of, is_feature, is_morphological_feature, parse, unit
+from napari_virtual_paint.cells.cellprofiler_names import channels_of, is_feature, is_morphological_feature, middle_contrasts, parse, unit
 
 
 @pytest.mark.parametrize(
@@ -187,3 +187,12 @@ def test_every_name_of_a_wide_table(shared_data: Path) -> None:
         if feature.group in expected:
             assert len(feature.channels) == expected[feature.group], feature
             assert not any(channel.rsplit("_", 1)[-1].isdigit() for channel in feature.channels)
+
+
+def test_the_contrasts_of_the_middle_scale() -> None:
+    names = [f"Nuclei_Texture_Contrast_DNA_{scale}_{direction:02d}_256" for scale in (10, 3, 5) for direction in (2, 0)]
+    others = ["Nuclei_Texture_Entropy_DNA_5_01_256", "Cells_Texture_Contrast_DNA_5_01_256", "Nuclei_Texture_Contrast_ER_5_01_256"]
+    expected = (5, ("Nuclei_Texture_Contrast_DNA_5_00_256", "Nuclei_Texture_Contrast_DNA_5_02_256"))
+    assert middle_contrasts([*names, *others], ("DNA", "ER"), "DNA") == expected
+    assert middle_contrasts(names, ("DNA", "ER"), "ER") == (0, ())
+    assert middle_contrasts(["Nuclei_Texture_Contrast_DNA_3_00"], ("DNA",), "DNA")[0] == 3  # CellProfiler 3

@@ -9,7 +9,17 @@ import pytest
 import torch
 from skimage.measure import regionprops
 
-from napari_virtual_paint.networks.contour_painter import MEANS, VARIETY, ContourCritic, ContourPainter, ContourPainterConfig, with_means
+from napari_virtual_paint.networks.contour_painter import (
+    LIMIT,
+    MEANS,
+    VARIETY,
+    ContourCritic,
+    ContourPainter,
+    ContourPainterConfig,
+    contrasts,
+    with_contrasts,
+    with_means,
+)
 
 SIZE, CHANNELS = 40, 2
 
@@ -128,3 +138,40 @@ def test_the_critic_sees_the_outlines_and_reads_without_them() -> None:
     read, hidden = critic.read(crops)
     assert read.shape == (4, 5)
     assert [layer.shape[-1] for layer in hidden] == [20, 10, 5]
+
+
+def test_a_contrast_is_haralicks() -> None:
+    mahotas = pytest.importorskip("mahotas", reason="mahotas comes with cp_measure")
+    levels = np.random.default_rng(0).integers(1, 200, (3, 12, 12)).astype(np.uint8)
+    found = contrasts(torch.from_numpy(levels).float(), torch.ones(3, 12, 12), 3)
+    directions = [mahotas.features.haralick(each, ignore_zeros=True, distance=3)[[0, 2], 1] for each in levels]  # along columns, rows
+    np.testing.assert_allclose(found.numpy(), np.mean(directions, 1), rtol=1e-5)
+
+
+def test_contrasts_are_met_and_nothing_else_changes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    line = torch.arange(SIZE) - SIZE / 2
+    edge = 14 - torch.hypot(line[:, None], line)
+    nucleus, inner = (torch.sigmoid(4 * (edge - inset)).expand(4, -1, -1) for inset in (0, 2))
+    x = nucleus[:, None] * (0.6 + 0.1 * torch.randn(4, 2, SIZE, SIZE, generator=generator))
+    before = contrasts(x[:, 0], nucleus, 3)
+    asked = torch.stack([before * torch.tensor([0.8, 1.0, 1.5, 3.0]), before], 1)
+    out = with_contrasts(x, nucleus, inner, asked, torch.tensor([1.0, 0.0]), torch.tensor([3, 3]))
+    torch.testing.assert_close(contrasts(out[:, 0], nucleus, 3), asked[:, 0], rtol=1e-3, atol=0)
+    torch.testing.assert_close((out * nucleus[:, None]).sum((2, 3)), (x * nucleus[:, None]).sum((2, 3)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(out[:, 1], x[:, 1])
+    outside = (edge < -1).expand(4, -1, -1)
+    torch.testing.assert_close(out[:, 0][outside], x[:, 0][outside], atol=1e-3, rtol=0)
+
+
+def test_only_handles_take_features_beyond_the_limit() -> None:
+    network, values = painter(), vectors()
+    values[:, 4] = LIMIT
+    noise = noise_for(network, 6)
+    far = values.clone()
+    far[:, 4] = 10 * LIMIT
+    torch.testing.assert_close(network(far, noise), network(values, noise))
+    far[:, 0] = LIMIT
+    near = network.outlines(far, noise).nucleus
+    far[:, 0] = 2 * LIMIT
+    torch.testing.assert_close(network.outlines(far, noise).nucleus, near + 20 * LIMIT)

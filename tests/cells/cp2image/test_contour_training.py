@@ -74,13 +74,30 @@ def begun(data: Tensors, **changes: Any) -> ContourTraining:
 def test_handles_are_what_the_cells_show() -> None:
     data = cells(60)
     network = begun(data).generator
-    assert network.handle_known.tolist() == [1, 1, 1, 0, 0, 0]  # the table has no mean of the cytoplasm, nor of ER
+    assert network.handle_known.tolist() == [1, 1, 1, *[0] * 5]  # the table has no mean of the cytoplasm, nor of ER, nor a texture
     assert network.handle_columns[::2][:3].tolist() == [0, 1, 2]
     found = network.handles(data.features)
     torch.testing.assert_close(found[:, NUCLEUS_AREA], 120 + 20 * data.features[:, 0], atol=4, rtol=0)
     torch.testing.assert_close(found[:, CYTOPLASM_AREA], 180 + 30 * data.features[:, 1], atol=6, rtol=0)
     torch.testing.assert_close(found[:, MEANS], 0.57 + 0.1 * data.features[:, 2], atol=0.05, rtol=0)
     torch.testing.assert_close(network.noise_floor.data, torch.full((2,), 0.02), rtol=0.3, atol=0)
+
+
+def test_contrasts_are_handles_in_the_pixels_that_were_measured() -> None:
+    """Stripes of 6 px whose amplitude a texture feature gives: pixels 3 px apart differ by twice the amplitude, across the stripes alone."""
+    data = cells(60)
+    names = (*NAMES[:3], "Nuclei_Texture_Contrast_DNA_3_00_256", *NAMES[4:])
+    amplitude = 0.1 + 0.02 * data.features[:, 3]
+    stripes = torch.where(torch.arange(SIZE) // 3 % 2 == 0, 1.0, -1.0)
+    crops = data.crops.clone()
+    crops[:, 0] = 0.5 + amplitude[:, None, None] * stripes
+    features = data.features.clone()
+    features[:, 3] = amplitude.square()
+    whole = Tensors(features, crops, (), data.outlines, torch.ones(60, SIZE, SIZE, dtype=torch.bool))
+    network = ContourTraining.start(config_of(), names, whole).generator
+    assert network.texture_scale.tolist() == [3, 0]
+    assert network.handle_known[-2:].tolist() == [1, 0]
+    torch.testing.assert_close(network.handles(features)[:, -2], 4 * amplitude.square() / 2, atol=1e-4, rtol=0)
 
 
 def test_a_feature_that_explains_nothing_is_no_handle() -> None:
