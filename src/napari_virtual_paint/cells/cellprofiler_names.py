@@ -249,10 +249,9 @@ def middle_contrasts(names: Iterable[str], channels: Sequence[str], channel: str
     """
     found: dict[int, list[str]] = {}
     for each in (parse(name, channels) for name in names):
-        kind, _, rest = each.measure.partition("_")
-        scale = rest.partition("_")[0]
-        if (each.compartment, each.group, each.channels, kind) == ("Nuclei", "Texture", (channel,), "Contrast") and scale.isdecimal():
-            found.setdefault(int(scale), []).append(each.name)
+        kind, distance, *_ = (*each.measure.split("_"), "")
+        if (each.compartment, each.group, each.channels, kind) == ("Nuclei", "Texture", (channel,), "Contrast") and distance.isdecimal():
+            found.setdefault(int(distance), []).append(each.name)
     scales = sorted(found)
     scale = scales[(len(scales) - 1) // 2] if scales else 0
     return scale, tuple(sorted(found.get(scale, ())))

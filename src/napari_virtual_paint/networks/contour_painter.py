@@ -27,8 +27,8 @@ VARIETY = (
 )
 PEDESTAL = 0.1  # added to a stain before it is multiplied, so that a dark one can be brightened
 NUCLEUS_AREA, CYTOPLASM_AREA, MEANS = 0, 1, 2
-"""Rows of `ContourPainter.handles`: the areas, the mean in the nucleus and in the cytoplasm of each channel, then each channel's contrast in
-the nucleus."""
+"""Rows of `ContourPainter.handles`: the areas, the means in nucleus and cytoplasm of each channel, then each channel's contrast in the
+nucleus."""
 LIMIT = 5.0  # standardized features are clipped here for all that is learned; handles take them as they are
 STRONGEST = 4.0  # factor by which the details of a nucleus are amplified or weakened at most
 

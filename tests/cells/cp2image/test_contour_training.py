@@ -84,7 +84,7 @@ def test_handles_are_what_the_cells_show() -> None:
 
 
 def test_contrasts_are_handles_in_the_pixels_that_were_measured() -> None:
-    """Stripes of 6 px whose amplitude a texture feature gives: pixels 3 px apart differ by twice the amplitude, across the stripes alone."""
+    """Stripes of 3 px whose amplitude a feature gives: pixels 3 px apart differ by twice the amplitude, across the stripes alone."""
     data = cells(60)
     names = (*NAMES[:3], "Nuclei_Texture_Contrast_DNA_3_00_256", *NAMES[4:])
     amplitude = 0.1 + 0.02 * data.features[:, 3]
