@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -59,6 +60,15 @@ class Outlines:
         The area of each outline is the requested one exactly: the nucleus's series is scaled to it, and the width of the cytoplasm by the
         positive root of the quadratic equation that its area gives.
         """
+        tilt, scale, wide = self._fitted
+        flat = (cosine.flatten(1), sine.flatten(1))
+        inner, gap = self._series(_turned(flat, tilt))
+        inner = inner * scale
+        return inner.reshape(cosine.shape), (inner + wide * gap).reshape(cosine.shape)
+
+    @cached_property
+    def _fitted(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The orientation of the series (n,), and the factors (n, 1) on the nucleus's radius and on the width of the cytoplasm."""
         steps = torch.arange(RAYS, dtype=self.shape.dtype, device=self.shape.device) * (2 * math.pi / RAYS)
         ring = (steps.cos().expand(len(self), -1), steps.sin().expand(len(self), -1))
         # The axis of the series itself is brought to 0, so that the drawn nucleus has the orientation that is asked for.
@@ -69,10 +79,7 @@ class Outlines:
         nucleus = nucleus * scale
         linear, square = _over(nucleus * width), 0.5 * _over(width.square())
         wide = ((linear.square() + 4 * square * self.cytoplasm).sqrt() - linear) / (2 * square)
-        flat = (cosine.flatten(1), sine.flatten(1))
-        inner, gap = self._series(_turned(flat, tilt))
-        inner = inner * scale
-        return inner.reshape(cosine.shape), (inner + wide[:, None] * gap).reshape(cosine.shape)
+        return tilt, scale, wide[:, None]
 
     def _series(self, direction: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the radius of the nucleus and the width of the cytoplasm (n, k), both without their scale."""
