@@ -172,7 +172,7 @@ def calibrate(
             with torch.inference_mode():
                 asked = network.handles(asked_features)[:, row].double().numpy()
                 drawn = network(asked_features, noise)
-            lines[row] = _line(asked, _measured(network, drawn, *segmented(drawn), row))
+            lines[row] = _line(asked, _measured(network, drawn, *segmented(drawn), row), relative=row >= last)
         for row, (slope, offset, count) in lines.items():
             notes.append(f"handle {row}: measured = {slope:.2f} x requested {offset:+.3g} on {count} cells")
             slope = float(np.clip(slope, 0.5, 2.0))
@@ -198,15 +198,20 @@ def _measured(network: ContourPainter, drawn: Tensor, nuclei: Masks, cells: Mask
     return mean
 
 
-def _line(asked: Doubles, measured: Doubles) -> tuple[float, float, int]:
-    """Return slope and offset of the line of measured against requested values, without outliers, and the number of cells."""
+def _line(asked: Doubles, measured: Doubles, relative: bool = False) -> tuple[float, float, int]:
+    """Return slope and offset of the line of measured against requested values, without outliers, and the number of cells.
+
+    With `relative`, deviations are counted in shares of the expected value: a few contrasts are many times the usual one, and miss it by
+    more than the usual one is.
+    """
     kept = np.isfinite(measured)
     slope, offset = 1.0, 0.0
     for _ in range(3):
         if kept.sum() < FEWEST or float(np.ptp(asked[kept])) == 0:
             return 1.0, 0.0, int(kept.sum())
         slope, offset = (float(value) for value in np.polyfit(asked[kept], measured[kept], 1))
-        away = np.abs(measured - slope * asked - offset)
+        expected = slope * asked + offset
+        away = np.abs(measured - expected) / (np.maximum(np.abs(expected), 1e-9) if relative else 1.0)
         kept = np.isfinite(away) & (away <= OUTLIER * max(1.4826 * float(np.nanmedian(away)), 1e-9))
     if slope < 0.2:  # the segmentation doesn't see what is drawn: a correction would only do harm
         return 1.0, 0.0, int(kept.sum())
