@@ -12,6 +12,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QShortcut
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
+from superqt import QCollapsible
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs, preferences
@@ -558,7 +559,7 @@ def test_each_setting_of_the_engine_is_in_the_form_or_follows_from_the_image(doc
 
 def test_every_control_has_a_tooltip(dock):
     for button in dock.findChildren(QPushButton):
-        if button.text() and button.parent().__class__.__name__ != "QCollapsible":
+        if button.text() and not isinstance(button.parent(), QCollapsible):
             assert button.toolTip(), button.text()
     for combo in dock.findChildren(QComboBox):
         assert combo.toolTip()
