@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
         "suggest",
         help=COMMANDS["suggest"],
         description="Name the wells of a plate whose staining would teach a model most: far from its training images and from each other, "
-        "controls and treatments among them where the plate map tells. `virtual-paint teach` then teaches the model on them.",
+        "controls and treatments among them where there is a plate map. `virtual-paint teach` then teaches the model on them.",
     )
     add_plate(parser)
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help=MODEL)

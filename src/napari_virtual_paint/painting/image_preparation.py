@@ -1,4 +1,4 @@
-"""Make an image fit to be painted, as the settings say: even light, phase from brightfield, the planes in focus."""
+"""Preprocess an image, as the settings say: even light, phase from brightfield, the planes in focus."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_PLANES = 32  # planes and time points of one image that its illumination is
 
 @dataclass(frozen=True, eq=False)
 class Preprocessed:
-    """An image that is fit to be painted, and what to paint it with."""
+    """A preprocessed image, and what to paint it with."""
 
     models: ModelSet
     stack: Stack

@@ -28,7 +28,7 @@ from napari_virtual_paint.training import fine_tuning
 from napari_virtual_paint.training.callback import Report, Reporter, TrainingProgress
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
-from napari_virtual_paint.training.data.patches import Sampler, Steps
+from napari_virtual_paint.training.data.patches import PatchBatches, Sampler
 from napari_virtual_paint.training.data.store import forget
 from napari_virtual_paint.training.initial_weights import build_network, take_start
 from napari_virtual_paint.training.modules.base import Epoch, PaintModule
@@ -133,7 +133,7 @@ def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, 
     reporter = Reporter(name, end, report, files, lambda done: _save(folder, done), Previewer(data))
     module.after_epoch = [lambda done: _save(folder, done), reporter.epoch_done]
     sampler = Sampler(data.holding("train"), config, fine_tuning.replay_pair(config, data))
-    steps = Steps(sampler, lambda: module.done, lambda first: min(config.epoch - first % config.epoch, end - first))
+    steps = PatchBatches(sampler, lambda: module.done, lambda first: min(config.epoch - first % config.epoch, end - first))
     trainer = _trainer(config, module, end, reporter)
     _run_trainer(trainer, module, DataLoader(steps, batch_size=None), folder / CHECKPOINT if resume is not None else None, folder)
     if not trainer.is_global_zero:

@@ -224,7 +224,7 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
     import torch
     from torch.utils.data import DataLoader
 
-    from napari_virtual_paint.training.data.patches import Sampler, Steps
+    from napari_virtual_paint.training.data.patches import PatchBatches, Sampler
     from napari_virtual_paint.training.modules.gan import make_module
     from napari_virtual_paint.training.run import _trainer
 
@@ -248,7 +248,7 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
 
     clock = Clock()
     module = make_module(network, small, data, small.steps)
-    steps = Steps(Sampler(data.holding("train"), small), lambda: module.done, lambda first: small.epoch)
+    steps = PatchBatches(Sampler(data.holding("train"), small), lambda: module.done, lambda first: small.epoch)
     _trainer(small, module, small.steps, clock).fit(module, DataLoader(steps, batch_size=None))
     wall = clock.ends[-1] - clock.ends[0]
     worked = (clock.worked[-1] - clock.worked[0]) / torch.get_num_threads()

@@ -14,6 +14,7 @@ from scipy import ndimage
 from napari_virtual_paint._napari.count.dock import CountDock
 from napari_virtual_paint._napari.count.panel import CountState
 from napari_virtual_paint._napari.reader import read_layers
+from napari_virtual_paint._napari.shared.viewer.layers import KEY
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
@@ -50,6 +51,30 @@ def counted(qtbot, dock, *layers, **options):
     dock.setValue(CountState(layers, **options))
     dock.count()
     qtbot.waitUntil(lambda: not dock.running, timeout=PATIENCE)
+
+
+def test_labels_that_are_open_are_not_overwritten(dock, viewer, qtbot, tmp_path, monkeypatch):
+    """Beside the table the labels would replace a file from which a layer was opened."""
+    labels = tmp_path / "t.labels.ome.tif"
+    write(Stack(np.ones((1, 1, 1, 8, 8), np.uint16), ("nuclei",)), labels)
+    before = labels.read_bytes()
+    viewer.layers["ER"].metadata[KEY] = {"source": str(labels)}
+    monkeypatch.setattr("napari.current_viewer", lambda: viewer)
+    counted(qtbot, dock, "DNA")
+    dock.save(str(tmp_path / "t.csv"))
+    qtbot.waitUntil(lambda: not dock.running, timeout=PATIENCE)
+    assert "t.labels.ome.tif" in dock.panel.status.text()
+    assert labels.read_bytes() == before
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_nothing_is_added_where_the_stains_were_removed(dock, viewer, qtbot):
+    dock.setValue(CountState(("DNA",)))
+    dock.count()
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: not dock.running, timeout=PATIENCE)
+    assert not list(viewer.layers)
+    assert dock.panel.status.text() == "The stains were removed; nothing was added."
 
 
 def test_labels_become_layers_and_corrections_count(dock, viewer, qtbot, tmp_path):

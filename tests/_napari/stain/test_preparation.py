@@ -1,7 +1,8 @@
-"""The Stain dock makes an image fit before it paints: the planes around the focus, even light, phase after one question."""
+"""The Stain dock preprocesses an image before it paints: the planes around the focus, even light, phase after one question."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_virtual_paint._napari.stain.matching import phase_doubt
 from napari_virtual_paint.models import ModelInfo, open_model
 from napari_virtual_paint.painting import PaintSettings
 from napari_virtual_paint.preprocessing import Microscope, PhaseSettings, reconstruct_phase, save_microscope
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import PixelSize, Stack
 
 PATIENCE = 60_000
@@ -146,3 +148,45 @@ def test_the_microscope_is_asked_once_and_kept(qtbot, monkeypatch, tmp_path):
     other.setValue(unknown)
     assert other.value() == unknown
     assert other.choice.currentText().endswith("invert")
+
+
+@pytest.mark.usefixtures("offered")
+def test_a_layer_that_was_moved_is_painted_again_where_it_is_now(make_napari_viewer, qtbot):
+    """The image in focus is taken from the painting before, its place is not."""
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(z_stack(), name="Brightfield", scale=(2.0, 0.65, 0.65), units=("um", "um", "um"))
+    dock = StainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small", focus="auto")
+    for place in (0.0, 40.0):
+        layer.translate = (0.0, place, 0.0)
+        qtbot.waitUntil(lambda: dock.panel.button_paint.isEnabled(), timeout=PATIENCE)
+        dock.paint()
+        qtbot.waitUntil(lambda: dock.painting is not None, timeout=PATIENCE)
+        qtbot.waitUntil(lambda: dock.painting is None, timeout=PATIENCE)
+        made = [each for each in viewer.layers if our_metadata(each).get("role") == "stain"]
+        assert {round(each.extent.world[0][1] - layer.extent.world[0][1], 6) for each in made} == {0.0}
+
+
+@pytest.mark.usefixtures("offered")
+def test_an_image_that_is_removed_is_not_painted(make_napari_viewer, qtbot, monkeypatch):
+    """While its focus is looked for, the input is removed: it is cancelled with a sentence, and no layer appears."""
+
+    def endless(*_):
+        while True:
+            time.sleep(0.01)
+            yield Progress(0, 1)
+
+    monkeypatch.setattr("napari_virtual_paint._napari.stain.preprocessing.preprocess_request", endless)
+    viewer = make_napari_viewer()
+    layer = viewer.add_image(z_stack()[:5], name="Brightfield", scale=(2.0, 0.65, 0.65), units=("um", "um", "um"))
+    dock = StainDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small", focus="middle")
+    qtbot.waitUntil(lambda: dock.panel.button_paint.isEnabled(), timeout=PATIENCE)
+    dock.paint()
+    qtbot.waitUntil(lambda: dock.panel.button_cancel.isEnabled(), timeout=PATIENCE)
+    with qtbot.waitSignal(dock._preprocessor.ended, timeout=PATIENCE) as ended:
+        viewer.layers.remove(layer)
+    assert ended.args == ["The input 'Brightfield' was removed."]
+    assert not list(viewer.layers)

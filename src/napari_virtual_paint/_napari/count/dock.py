@@ -21,6 +21,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.saving import saving
 from napari_virtual_paint._napari.shared.viewer.layer_list import follow_layers, guard_removals
 from napari_virtual_paint._napari.shared.viewer.layers import LayerSource, image_layers, stack_from_layers, view_point
+from napari_virtual_paint.counting.outputs import labels_beside
 from napari_virtual_paint.counting.settings import CountSettings
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import waited
@@ -167,15 +168,16 @@ class CountDock(QWidget):  # type: ignore[misc]
         """Save the table of objects, and the labels beside it, in the background."""
         if self.result is None:
             return
-        found = self.result
+        found, table = self.result, Path(path)
+        labels = labels_beside(table, several=False)
+        check_labels = saving(labels, lambda: None)
 
         def write_both() -> str:
             from napari_virtual_paint.counting import outputs
             from napari_virtual_paint.writing import write
 
-            table = Path(path)
             outputs.check_table(table)
-            labels = outputs.labels_beside(table, several=False)
+            check_labels()
             outputs.write_columns(table, found.objects)
             write(found.labels, labels, overwrite=True)
             return f"Saved {table.name}, and the labels in {labels.name}."
@@ -217,7 +219,10 @@ class CountDock(QWidget):  # type: ignore[misc]
         return source, CountSettings(state.segmenter, nuclei, None, z, state.tracks)
 
     def _counted(self, found: Counted) -> None:
-        """Show the labels as layers."""
+        """Show the labels as layers, unless the user has removed the stains meanwhile."""
+        if not set(found.source.layers) & {layer.name for layer in self.viewer.layers}:
+            self._ended("The stains were removed; nothing was added.")
+            return
         add_counted(self.viewer, found.source, found.labels)
         if found.settings.tracks:
             add_tracks(self.viewer, found.source, found.objects)

@@ -9,10 +9,9 @@ from typing import Literal
 from qtpy.QtWidgets import QCheckBox, QListWidget, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, progress_words, set_bar
 from napari_virtual_paint._napari.shared.widgets import button_grid, combo, fill_scrolled, footer, form_rows, set_choices, set_names, words
 from napari_virtual_paint.choices import Segmenter
-from napari_virtual_paint.runtime.progress import time_left
 
 SEGMENTERS: tuple[tuple[Segmenter, str], ...] = (("skimage", "scikit-image"), ("cellpose", "Cellpose"), ("instanseg", "InstanSeg"))
 PLANES = (("max", "Maximum projection"), ("shown", "The plane that is shown"))
@@ -78,9 +77,8 @@ class CountPanel(BoundForm[CountState]):
     def show_progress(self, progress: JobProgress) -> None:
         """Move the bar."""
         set_bar(self.bar, round(1000 * progress.fraction))
-        parts = [progress.message.rstrip("."), time_left(progress.seconds_left)]
-        if any(parts):
-            self.say(" · ".join(part for part in parts if part))
+        if words := progress_words(progress):
+            self.say(words)
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""

@@ -114,7 +114,7 @@ def look(
     begun
         Whether the output was begun with these channels, so that there is nothing to ask.
     settings
-        How each field is made fit.
+        How each field is preprocessed.
 
     Returns
     -------

@@ -178,7 +178,7 @@ class PaintForm(BoundForm[PlateState]):
         inner = QWidget()
         inner.setLayout(form_rows((("Focus", self.focus), ("Light", self.illumination), ("Phase", self.phase))))
         self.preparation.addWidget(inner)
-        self.preparation.setToolTip("How each field is made fit to be painted")
+        self.preparation.setToolTip("How each field is preprocessed before it is painted")
         top.addWidget(self.preparation)
         top.addWidget(self.queue)
         for label in (self.ask, self.note):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qtpy.QtWidgets import QDoubleSpinBox, QListWidget, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, progress_words, set_bar
 from napari_virtual_paint._napari.shared.widgets import (
     button_grid,
     combo,
@@ -23,7 +23,6 @@ from napari_virtual_paint._napari.shared.widgets import (
 from napari_virtual_paint.choices import TransformKind
 from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.registration.settings import RegistrationSettings
-from napari_virtual_paint.runtime.progress import time_left
 
 KINDS: tuple[tuple[TransformKind, str], ...] = (
     ("similarity", "Shift, rotation and scale"),
@@ -124,9 +123,8 @@ class RegisterPanel(BoundForm[RegisterState]):
     def show_progress(self, progress: JobProgress) -> None:
         """Move the bar."""
         set_bar(self.bar, round(1000 * progress.fraction))
-        parts = [progress.message.rstrip("."), time_left(progress.seconds_left)]
-        if any(parts):
-            self.say(" · ".join(part for part in parts if part))
+        if words := progress_words(progress):
+            self.say(words)
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""

@@ -1,10 +1,10 @@
-"""Widgets that edit how an image is made fit to be painted: the plane in focus, even light, phase from brightfield."""
+"""Widgets that edit how an image is preprocessed: the plane in focus, even light, phase from brightfield."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
@@ -14,6 +14,9 @@ from napari_virtual_paint._napari.shared.widgets import combo, form_rows, legibl
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.preprocessing.microscope import Microscope, save_microscope, saved_microscopes
 from napari_virtual_paint.preprocessing.phase_settings import PhaseSettings
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.preprocessing.focus import Focus
 
 GIVEN, ANOTHER = "given", "another"  # choices that stand for a number, and for what a dialog asks
 FOCUSES = (
@@ -68,6 +71,10 @@ class FocusChoice(QWidget):  # type: ignore[misc]
     def show_curve(self, curve: Sequence[float], plane: int, *, least: bool = False) -> None:
         """Show the measure of each plane and the plane that was found; an empty curve hides it."""
         self.curve.show_curve(curve, plane, least=least)
+
+    def show_focus(self, focus: Focus | None) -> None:
+        """Show how a plane was found; None hides it."""
+        self.show_curve(*((), 0) if focus is None else (focus.curve, focus.plane), least=focus is not None and focus.least)
 
     def _changed(self) -> None:
         self.plane.setVisible(self.choice.currentData() == GIVEN)

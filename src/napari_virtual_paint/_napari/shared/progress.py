@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.progress import Progress, time_left
 
 
 @dataclass(frozen=True)
@@ -19,3 +19,8 @@ def set_bar(bar: Any, value: int, most: int = 1000) -> None:
     bar.setRange(0, most)
     bar.setValue(value)
     bar.setUpdatesEnabled(True)
+
+
+def progress_words(progress: JobProgress) -> str:
+    """Return what is done and the time left, as far as they are known."""
+    return " · ".join(part for part in (progress.message.rstrip("."), time_left(progress.seconds_left)) if part)

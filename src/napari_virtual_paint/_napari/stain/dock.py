@@ -41,19 +41,19 @@ from napari_virtual_paint._napari.stain.matching import (
     likely,
     paintable,
     phase_doubt,
-    phase_layers,
     rank_for,
     select_models,
     unstained,
 )
-from napari_virtual_paint._napari.stain.painting import PaintJob, PaintOutcome, PaintRequest, made_fit
+from napari_virtual_paint._napari.stain.painting import PaintJob, PaintOutcome, PaintRequest
 from napari_virtual_paint._napari.stain.panel import NO_PREVIEW, StainPanel
+from napari_virtual_paint._napari.stain.preprocessing import PreprocessedImage, Preprocessor
 from napari_virtual_paint._napari.stain.state import PREFERENCES, StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.catalogue import DEFAULT
 from napari_virtual_paint.models.ranking import RankedModel
-from napari_virtual_paint.painting.image_preparation import Preprocessed, preprocess, wants_preprocessing
+from napari_virtual_paint.painting.image_preparation import wants_preprocessing
 from napari_virtual_paint.painting.model_set import Member, ModelSet
 from napari_virtual_paint.runtime.text import counted
 
@@ -105,10 +105,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._saving = LatestJob(self, one_at_a_time=True)
-        self._preparing = LatestJob(self, one_at_a_time=True)
-        self._focusing = LatestJob(self, one_at_a_time=True)
-        self._focused: Any = None  # what the curve of focus was last worked out for
-        self._ready: tuple[Any, Any] = (None, None)  # the image that was made fit last, and from what
+        self._preprocessor = Preprocessor(viewer, self)
         self._shown: dict[bool, PaintJob] = {}  # the last preview (True) and painting: they show what they hid once their layers are gone
         self._added = False  # whether a layer came since the layers were last listed
         self._altered = False  # whether something else happened than that layers came or were moved
@@ -125,7 +122,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._fitted: list[Any] = []  # ... and the layers
         self._relist = Debounced(BURST, self._list_layers, self)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
-        delete_when_removed(self, busy=lambda: self.painting is not None or self._saving.running)
+        delete_when_removed(self, busy=lambda: self._busy)
         self._connect()
         preferred = preferences.preferences(PREFERENCES)
         self.form.setValue(replaced(self.value(), {PREFERENCES[name]: value for name, value in preferred.items()}))
@@ -168,12 +165,12 @@ class StainDock(QWidget):  # type: ignore[misc]
             self._start(preview=True)
 
     def cancel(self) -> None:
-        """Stop the painting or the saving that runs."""
+        """Stop the painting, the preprocessing or the saving that runs."""
         if self.painting is not None:
             self.panel.status.setText("Cancelling…")
             self.painting.cancel()
-        elif self._preparing.running:
-            self._preparing.cancel()
+        elif self._preprocessor.running:
+            self._preprocessor.cancel()
         elif self._saving.running:
             self._saving.cancel()
 
@@ -196,21 +193,39 @@ class StainDock(QWidget):  # type: ignore[misc]
         self._saving.start(
             saving.save(stack, target, kind),
             title=title,
-            tick=self._saving_progress,
-            done=lambda saved: self._saved(f"Saved {counted(len(layers), 'stain')} to {saved}."),
-            failed=lambda error: self._saved(failure_sentence(title, error)),
-            cancelled=lambda: self._saved("Cancelled; nothing was saved."),
+            tick=self._show_progress,
+            done=lambda saved: self._say_end(f"Saved {counted(len(layers), 'stain')} to {saved}."),
+            failed=lambda error: self._say_end(failure_sentence(title, error)),
+            cancelled=lambda: self._say_end("Cancelled; nothing was saved."),
             quiet=False,
         )
-        set_bar(self.panel.bar, 0, 0)
-        self.panel.status.setText(f"{title}…")
-        self._enable()
+        self._say_begin(f"{title}…")
 
-    def _saving_progress(self, progress: JobProgress) -> None:
-        if self._saving.running:
+    def make_phase(self) -> None:
+        """Reconstruct the phase of the chosen image into a layer, on a worker; asks for the microscope where none is chosen."""
+        source, phase = self.fit.source, self.value().painting.phase
+        if source is None or self._busy:
+            return
+        if phase is None:
+            self.form.phase.ask()
+            return
+        self._say_begin(self._preprocessor.make_phase(source, self._chosen_layers(), phase))
+
+    @property
+    def _busy(self) -> bool:
+        return self.painting is not None or self._saving.running or self._preprocessor.running
+
+    def _show_progress(self, progress: JobProgress) -> None:
+        if self._busy:
             self.panel.show_progress(progress)
 
-    def _saved(self, sentence: str) -> None:
+    def _say_begin(self, sentence: str) -> None:
+        """Say what runs now, of which nothing is known yet."""
+        set_bar(self.panel.bar, 0, 0)
+        self.panel.status.setText(sentence)
+        self._enable()
+
+    def _say_end(self, sentence: str) -> None:
         self.panel.status.setText(sentence)
         self._enable()
 
@@ -294,6 +309,9 @@ class StainDock(QWidget):  # type: ignore[misc]
         self.form.openFile.connect(self._open_file)
         self.form.openFolder.connect(self._open_folder)
         self.form.make_phase.clicked.connect(self.make_phase)
+        self._preprocessor.progressed.connect(self._show_progress)
+        self._preprocessor.ended.connect(self._say_end)
+        self._preprocessor.focused.connect(self.form.focus.show_focus)
         self.panel.button_paint.clicked.connect(self.paint)
         self.panel.button_preview.clicked.connect(self.preview)
         self.panel.button_cancel.clicked.connect(self.cancel)
@@ -386,7 +404,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Check an image anew whose pixels were replaced."""
         if isalive(self) and event.source in paintable(self.viewer):
             self._checks.forget(event.source)
-            self._ready, self._focused = (None, None), None
+            self._preprocessor.forget()
             self._relist.start()
 
     def _refit(self) -> None:
@@ -532,31 +550,12 @@ class StainDock(QWidget):  # type: ignore[misc]
         """Work out, on a worker, on which device and how long it will paint."""
         if self.model is None or self.painting is not None:
             return
-        self._find_focus()
+        key = (tuple(self._chosen_layers()), self._channels())
+        self._preprocessor.find_focus(self.fit.source, self.selected.models, self.value().painting, key)
         models, fit, settings = self.selected.models, self.fit, self.value().painting
         self._forecast.start_function(
             lambda: forecast(models, fit, settings), title=f"Loading {self.model.info.name}", done=self._show_forecast
         )
-
-    def _find_focus(self) -> None:
-        """Show, where the plane in focus is to be found, which one that is, by the curve of the measure over the planes."""
-        source, models, settings = self.fit.source, self.selected.models, self.value().painting
-        wanted = settings.focus == "auto" and source is not None and source.stack.shape[2] > 1 and models is not None
-        key = (tuple((layer.name, id(layer.data)) for layer in self._chosen_layers()), self._channels()) if wanted else None
-        if key == self._focused:
-            return
-        self._focused = key
-        self.form.focus.show_curve((), 0)
-        if models is None or source is None or key is None:
-            self._focusing.drop()
-            return
-        alone = replace(settings, illumination="none", phase=None)
-
-        def show(made: Preprocessed) -> None:
-            if made.curve is not None and self._focused == key:
-                self.form.focus.show_curve(made.curve.curve, made.curve.plane, least=made.curve.least)
-
-        self._focusing.start(lambda: preprocess(models, source.stack, alone), title="Finding the focus", done=show)
 
     def _show_forecast(self, found: Forecast) -> None:
         if self.painting is not None:
@@ -600,74 +599,16 @@ class StainDock(QWidget):  # type: ignore[misc]
         if state.channels is not None and LUMINANCE not in state.channels:
             preferences.remember(model.info.id, fit.source.stack.channel_labels, state.channels)
         request = PaintRequest(state, models, fit.source, fit.match, self.panel.domain.verdict)
-        if wants_preprocessing(state.painting, fit.source.stack):
-            self._prepare(request, preview)
-        else:
+        if not wants_preprocessing(state.painting, fit.source.stack):
             self._run(request, preview)
-
-    def _prepare(self, request: PaintRequest, preview: bool) -> None:
-        """Make the image fit on a worker, then paint it."""
-        settings = request.state.painting
-        members = tuple((str(each.model.info.source), each.channels) for each in request.models.members)
-        layers = tuple((layer.name, id(layer.data)) for layer in self._chosen_layers())
-        key = (layers, settings.focus, settings.illumination, settings.phase, settings.resample, members)
-        if self._ready[0] == key:
-            made = self._ready[1]
-            self._run(replace(made, state=request.state), preview)
             return
 
-        def ready(found: tuple[PaintRequest, Preprocessed]) -> None:
-            made, about = found
-            self._ready = key, made
-            if about.notes:
-                show_warning("\n".join(about.notes))
-            if about.curve is not None:
-                self.form.focus.show_curve(about.curve.curve, about.curve.plane, least=about.curve.least)
-            self.panel.domain.show_verdict(made.verdict)
+        def ready(made: PaintRequest, image: PreprocessedImage) -> None:
+            self.panel.domain.show_verdict(image.verdict)
             self._run(made, preview)
 
-        title = "Making the image fit"
-        self._preparing.start(
-            lambda: made_fit(request),
-            title=title,
-            tick=self._preparing_progress,
-            done=ready,
-            failed=lambda error: self._saved(failure_sentence(title, error)),
-            cancelled=lambda: self._saved("Cancelled."),
-        )
-        set_bar(self.panel.bar, 0, 0)
-        self.panel.status.setText(f"{title}…")
-        self._enable()
-
-    def make_phase(self) -> None:
-        """Reconstruct the phase of the chosen image into a layer, on a worker; asks for the microscope where none is chosen."""
-        source, phase = self.fit.source, self.value().painting.phase
-        if source is None or self.painting is not None or self._preparing.running:
-            return
-        if phase is None:
-            self.form.phase.ask()
-            return
-        title = "Reconstructing the phase"
-        self._preparing.start(
-            lambda: phase_layers(source, phase),
-            title=title,
-            tick=self._preparing_progress,
-            done=self._add_phase,
-            failed=lambda error: self._saved(failure_sentence(title, error)),
-            cancelled=lambda: self._saved("Cancelled."),
-        )
-        set_bar(self.panel.bar, 0, 0)
-        self.panel.status.setText(f"{title}…")
-        self._enable()
-
-    def _add_phase(self, layers: list[Any]) -> None:
-        for data, arguments, _ in layers:
-            self.viewer.add_image(data, **arguments)
-        self._saved("The phase is a layer now.")
-
-    def _preparing_progress(self, progress: JobProgress) -> None:
-        if self._preparing.running:
-            self.panel.show_progress(progress)
+        if begun := self._preprocessor.prepare(request, self._chosen_layers(), ready):
+            self._say_begin(begun)
 
     def _run(self, request: PaintRequest, preview: bool) -> None:
         """Paint or preview."""
@@ -717,7 +658,7 @@ class StainDock(QWidget):  # type: ignore[misc]
 
     def _enable(self) -> None:
         """Enable what can be done now."""
-        busy = self.painting is not None or self._saving.running or self._preparing.running
+        busy = self._busy
         flat = self.viewer.dims.ndisplay == 2
         ready = self.fit.ready and not busy and (not self.doubt or self.value().confirmed)
         self.panel.set_busy(busy, ready=ready, flat=flat, stains=bool(self._stain_layers()))

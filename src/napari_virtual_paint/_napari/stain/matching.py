@@ -49,7 +49,7 @@ class ModelFit:
     taken: tuple[int | None, ...] = ()  # position given to each wanted input; None where it is to be chosen
     ask: bool = False  # whether the user should check the channels: they were guessed or are missing
     channels: tuple[int, ...] = ()  # positions of the image's channels that it is painted from
-    ready_stack: Stack | None = None  # the image as it will be once it is made fit, with other pixels; None where there is none
+    ready_stack: Stack | None = None  # the image as it will be once it is preprocessed, with other pixels; None where there is none
 
     @property
     def ready(self) -> bool:
@@ -64,7 +64,7 @@ class ModelFit:
         return len(self.match.z or self.match.channels)
 
     def as_taken(self) -> tuple[Stack, Match]:
-        """Return an image and a match whose channels are the user's own, or those that it is painted from once it is made fit."""
+        """Return an image and a match whose channels are the user's own, or those that it is painted from once it is preprocessed."""
         assert self.source is not None
         assert self.match is not None
         if self.channels:
@@ -248,7 +248,7 @@ def select_models(
     ensemble
         Whether shared stains are combined; else each model's become layers of their own.
     settings
-        How the image is made fit and painted.
+        How the image is preprocessed and painted.
     """
     shared = shared_stains(models)
     if not models or fit.source is None:

@@ -37,10 +37,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting import domain_check
-from napari_virtual_paint.painting.image_preparation import Preprocessed, preprocess
-from napari_virtual_paint.painting.model_set import ModelSet, PaintedStain, matches
+from napari_virtual_paint.painting.model_set import ModelSet, PaintedStain
 from napari_virtual_paint.painting.network_input import output_shape
-from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import elapsed
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.stain_names import painted_name
@@ -434,22 +432,6 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._before.clear()
         self._left.clear()
         self.finished.emit(outcome)
-
-
-def made_fit(request: PaintRequest) -> Generator[Progress, None, tuple[PaintRequest, Preprocessed]]:
-    """Make the image of a request fit to be painted, as its settings say (on a worker).
-
-    Raises `VirtualPaintError` if that can't be done.
-    """
-    stack, geometry = request.source.stack, request.source.geometry
-    made = yield from preprocess(request.models, stack, request.state.painting)
-    matched = matches(made.models, made.stack, made.settings)
-    verdict = domain_check.domain_of(made.models, made.stack, made.settings, matched=matched)
-    if made.stack.shape[2] == 1 < stack.shape[2]:
-        plane = stack.shape[2] // 2 if made.focus is None else made.focus
-        geometry = geometry.shifted({"Z": float(plane)}, {"Z": 1})
-    source = replace(request.source, stack=made.stack, geometry=geometry)
-    return replace(request, models=made.models, source=source, match=matched[0], verdict=verdict), made
 
 
 def done_sentence(report: PaintReport) -> str:

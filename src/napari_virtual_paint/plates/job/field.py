@@ -74,7 +74,7 @@ def read_field(
     truth: bool,
     functions: tuple[Mapping[str, Floats], Mapping[str, Any]] | None = None,
 ) -> Loaded:
-    """Read the channels of a field that are painted from, made fit as the settings say, and its true stains.
+    """Read the channels of a field that are painted from, preprocessed as the settings say, and its true stains.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def read_field(
     Raises
     ------
     ReadError, ModelError, InputError
-        If the field is damaged, its channels are not the model's, or it can't be made fit.
+        If the field is damaged, its channels are not the model's, or it can't be preprocessed.
     """
     started = time.perf_counter()
     stack = reader.read(field)

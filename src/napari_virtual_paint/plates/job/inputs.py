@@ -38,7 +38,7 @@ def find_inputs(
     channels
         Names or positions of the channels in the model's order, where the user chose them.
     settings
-        How each field is made fit.
+        How each field is preprocessed.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def find_inputs(
 
 
 def check_inputs(plate: str, info: ModelInfo, stack: Stack, settings: PaintSettings) -> Match:
-    """Match the channels of a plate's field, made fit as the settings say, to a model.
+    """Match the channels of a plate's field, preprocessed as the settings say, to a model.
 
     Parameters
     ----------

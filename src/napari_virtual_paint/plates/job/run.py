@@ -139,7 +139,7 @@ class PlateRun:
 
     @property
     def settings(self) -> PaintSettings:
-        """The settings that the fields are made fit by: those of the job, or as requested where there is none yet."""
+        """The settings that the fields are preprocessed by: those of the job, or as requested where there is none yet."""
         return (self.job or self.requested).settings
 
     def finished(self) -> bool:

@@ -113,7 +113,7 @@ class Sampler:
         return augment(x, y, weight[None], self.config.patch, self.config.augment, rng)
 
 
-class Steps(IterableDataset[PatchBatch]):
+class PatchBatches(IterableDataset[PatchBatch]):
     """The batches of one epoch, from the current step of the training."""
 
     def __init__(self, sampler: Sampler, start: Callable[[], int], count: Callable[[int], int]) -> None:
