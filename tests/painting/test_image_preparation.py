@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import ModelInfo
-from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, paint, run_to_end
+from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, image_preparation, paint, run_to_end
 from napari_virtual_paint.painting.image_preparation import (
     Preprocessed,
     expected,
@@ -239,3 +239,10 @@ def test_painting_makes_the_image_fit_and_the_stains_say_so() -> None:
     again = run_to_end(paint(model, ready.stack, chosen))
     assert np.array_equal(again.stack.data, painted.stack.data)
     assert run_to_end(paint(model, stack, PaintSettings(device="cpu"))).stack.shape[2] == 5
+
+
+@pytest.mark.parametrize("focus", [{}, "x", {"planes": ["q"]}, {"planes": [0, 1, 2]}, {"planes": []}])
+def test_malformed_entries_of_a_files_provenance_are_left_out(focus):
+    stack = Stack(np.ones((1, 1, 1, 8, 8), np.float32), ("Brightfield",), provenance={"focus": focus, "phase": 3, "illumination": []})
+    assert image_preparation.inherited(stack) == {}
+    assert image_preparation.planes_in_focus(stack) is None

@@ -18,7 +18,7 @@ from napari_virtual_paint.models import Card, check_model, open_model, save_mode
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.training.fine_tuning import read_report
-from napari_virtual_paint.training.teach import TeachRequest, plan_lesson, teach
+from napari_virtual_paint.training.teach import TeachRequest, plan_fine_tuning, teach
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
@@ -136,9 +136,9 @@ def test_another_stain_gets_a_row_of_its_own(package: Path, tmp_path: Path) -> N
     for number in range(2):
         write_field(tmp_path, number, ("ER", "Lysosomes"))
     request = request_of(package, tmp_path, tmp_path / "new", steps=2)
-    lesson = plan_lesson(request)
-    assert lesson.stains == ("ER", "Lysosomes")
-    assert lesson.values["fine_tuning"]["replay"] == 0
+    plan = plan_fine_tuning(request)
+    assert plan.stains == ("ER", "Lysosomes")
+    assert plan.values["fine_tuning"]["replay"] == 0
     teach(request)
     report = read_report(request.run)
     assert report["before"]["Lysosomes"] is None
@@ -148,12 +148,12 @@ def test_another_stain_gets_a_row_of_its_own(package: Path, tmp_path: Path) -> N
 
 def test_another_name_of_a_stain_is_that_stain(package: Path, tmp_path: Path) -> None:
     write_field(tmp_path, 0, ("ER", "Hoechst"))
-    assert plan_lesson(request_of(package, tmp_path, tmp_path / "new")).stains == ("DNA", "ER")
+    assert plan_fine_tuning(request_of(package, tmp_path, tmp_path / "new")).stains == ("DNA", "ER")
 
 
 def test_a_single_field_is_held_out_in_part(package: Path, tmp_path: Path) -> None:
     write_field(tmp_path, 0)
-    assert plan_lesson(request_of(package, tmp_path, tmp_path / "new")).values["split"] == {
+    assert plan_fine_tuning(request_of(package, tmp_path, tmp_path / "new")).values["split"] == {
         "validation": {"side": "right", "fraction": 0.25}
     }
 
@@ -161,20 +161,20 @@ def test_a_single_field_is_held_out_in_part(package: Path, tmp_path: Path) -> No
 def test_a_fixed_scale_is_taken_anew(fields: Path, tmp_path: Path) -> None:
     fixed = (Step("fixed_zero_mean_unit_variance", True, {"mean": [3.0], "std": [7.0]}),)
     old = package_at(tmp_path / "old", preprocessing=fixed)
-    (step,) = plan_lesson(request_of(old, fields, tmp_path / "new")).values["normalize"]["input"]["steps"]
+    (step,) = plan_fine_tuning(request_of(old, fields, tmp_path / "new")).values["normalize"]["input"]["steps"]
     pixels = np.stack([tifffile.imread(path) for path in sorted((fields / "input").iterdir())]).astype(float)
     assert step["values"]["mean"] == pytest.approx([pixels.mean()], rel=1e-6)
     assert step["values"]["std"] == pytest.approx([pixels.std()], rel=1e-6)
 
 
 def test_a_model_keeps_its_own_steps(package: Path, fields: Path, tmp_path: Path) -> None:
-    steps = plan_lesson(request_of(package, fields, tmp_path / "new")).values["normalize"]["input"]["steps"]
+    steps = plan_fine_tuning(request_of(package, fields, tmp_path / "new")).values["normalize"]["input"]["steps"]
     assert [Step(**step) for step in steps] == list(open_model(package).info.preprocessing)
 
 
 def test_a_program_can_t_be_taught(fields: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"its weights are TorchScript, a finished program that can't be taught"):
-        plan_lesson(request_of(toy_05(tmp_path / "toy"), fields, tmp_path / "new"))
+        plan_fine_tuning(request_of(toy_05(tmp_path / "toy"), fields, tmp_path / "new"))
 
 
 def test_what_does_not_fit_is_told_before_anything_is_written(package: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Preprocessed:
 
 def wants_preprocessing(settings: PaintSettings, stack: Stack) -> bool:
     """Return whether settings ask for anything that was not done to an image yet."""
-    done = stack.provenance or {}
+    done = inherited(stack)
     asked = {"illumination": settings.illumination != "none", "phase": settings.phase is not None, "focus": settings.focus != "none"}
     return any(wanted and name not in done for name, wanted in asked.items())
 
@@ -93,7 +93,7 @@ def preprocess(
         If the image does not fit the models.
     """
     now = Preprocessed(as_model_set(models), stack, settings)
-    done = stack.provenance or {}
+    done = inherited(stack)
     if settings.illumination != "none" and "illumination" not in done:
         now = yield from _lit_evenly(now, functions, functions_from, synonyms)
     if settings.phase is not None and "phase" not in done:
@@ -112,13 +112,15 @@ def expected(models: Any, stack: Stack, settings: PaintSettings, synonyms: Synon
         As `preprocess` would, as far as no pixel has to be read.
     """
     now = Preprocessed(as_model_set(models), stack, settings)
-    done = stack.provenance or {}
+    done = inherited(stack)
     if settings.phase is not None and "phase" not in done:
         flat = _check_phase([member.model.info for member in now.models.members], stack) == "2d"
         times, _, planes, height, width = stack.shape
         pixels = np.broadcast_to(np.float32(0), (times, 1, 1 if flat else planes, height, width))
         size = stack.pixel_size._replace(z=None) if flat else stack.pixel_size
-        phase = replace(stack, data=pixels, channels=("Phase",), pixel_size=size, rgb=False, provenance={**done, "phase": {}})
+        phase = replace(
+            stack, data=pixels, channels=("Phase",), pixel_size=size, rgb=False, provenance={**(stack.provenance or {}), "phase": {}}
+        )
         now = _forget_channels(replace(now, stack=phase))
     if settings.focus != "none" and "focus" not in done:
         known = now.settings if isinstance(settings.focus, int) else replace(now.settings, focus="middle")
@@ -142,7 +144,7 @@ def expected_for(
     tuple
         `stack` itself and None where nothing changes its planes or channels. The channels are None where phase is made.
     """
-    done = stack.provenance or {}
+    done = inherited(stack)
     cut = settings.focus != "none" and "focus" not in done and stack.shape[2] > 1
     made = settings.phase is not None and "phase" not in done
     if not cut and not made:
@@ -176,7 +178,7 @@ def channels_of_model(info: ModelInfo, stack: Stack, settings: PaintSettings, sy
         If they are ambiguous, or phase can't be made.
     """
     labels = stack.channel_labels
-    if settings.phase is not None and "phase" not in (stack.provenance or {}):
+    if settings.phase is not None and "phase" not in inherited(stack):
         _check_phase([info], stack)
         return (labels[_brightfield(stack)],)
     if settings.focus == "none":
@@ -188,8 +190,11 @@ def channels_of_model(info: ModelInfo, stack: Stack, settings: PaintSettings, sy
 
 
 def inherited(stack: Stack) -> dict[str, Any]:
-    """Return what the stains' provenance takes over from their image's."""
-    return {name: value for name, value in (stack.provenance or {}).items() if name in KEPT}
+    """Return what was done to an image already, which its stains' provenance takes over; a file's malformed entries are left out."""
+    found = {name: value for name, value in (stack.provenance or {}).items() if name in KEPT and isinstance(value, Mapping)}
+    planes = found.get("focus", {}).get("planes")
+    known = isinstance(planes, Sequence) and len(planes) in (1, stack.shape[0]) and all(isinstance(plane, int) for plane in planes)
+    return found if known else {name: value for name, value in found.items() if name != "focus"}
 
 
 # -- light --------------------------------------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ def takes_phase(info: ModelInfo) -> bool:
 def phase_is_missing(info: ModelInfo, stack: Stack) -> bool:
     """Return whether a model paints from quantitative phase and an image has none, but brightfield by name."""
     lights = {light_of(label) for label in stack.channel_labels}
-    return takes_phase(info) and "phase" not in lights and "brightfield" in lights and "phase" not in (stack.provenance or {})
+    return takes_phase(info) and "phase" not in lights and "brightfield" in lights and "phase" not in inherited(stack)
 
 
 def why_no_phase(info: ModelInfo, stack: Stack) -> str:
@@ -433,10 +438,10 @@ def _gathered(stack: Stack, planes: Sequence[Sequence[int]]) -> Any:
 
 def planes_in_focus(stack: Stack) -> tuple[int, ...] | None:
     """Return the plane in focus at each time point that a preprocessed image was cut to; None where it was not."""
-    record = (stack.provenance or {}).get("focus")
+    record = inherited(stack).get("focus")
     if record is None:
         return None
-    planes = tuple(int(plane) for plane in record["planes"])
+    planes = tuple(record["planes"])
     return planes if len(planes) == stack.shape[0] else planes[:1] * stack.shape[0]
 
 

@@ -1,6 +1,6 @@
 """Teach a model: fine-tune any listed model on a few stained fields, within a time.
 
-A teaching is a training whose configuration follows from the model and the pairs (`plan_lesson`). It lies in the run folder as
+It is a training whose configuration follows from the model and the pairs (`plan_fine_tuning`). It lies in the run folder as
 ``teach.yaml``, so that the same command, or ``virtual-paint train`` with that file, goes on.
 """
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.callback import TrainingProgress
 
 CONFIG, REQUEST, PAIRS = TAUGHT
-MINUTES = 8.0  # default time of a teaching
+MINUTES = 8.0  # default time of a fine-tuning
 STEPS, EPOCH = 800, 40  # most steps, and most steps between two validations
 PATIENCE = 6  # validations without improvement after which it ends
 RATE = 5e-4  # largest learning rate: a quarter of that of the recipe `quick`
@@ -119,7 +119,7 @@ def teach(request: TeachRequest, report: Callable[[TrainingProgress], None] = la
 
 
 def preparing_config(request: TeachRequest) -> Generator[Progress, None, TrainConfig]:
-    """Write the configuration of a teaching into its run folder, or find the one that it began with.
+    """Write the configuration of a fine-tuning into its run folder, or find the one that it began with.
 
     Yields
     ------
@@ -139,17 +139,17 @@ def preparing_config(request: TeachRequest) -> Generator[Progress, None, TrainCo
     asked = json.loads(json.dumps({**asdict(replace(request, data=None)), "output": str(request.output)}))
     if (request.run / CHECKPOINT).is_file() and (request.run / CONFIG).is_file() and read_object(request.run / REQUEST) == asked:
         return load_config(request.run / CONFIG)
-    lesson = plan_lesson(request)
-    config = checked_config(lesson.values, request)
+    plan = plan_fine_tuning(request)
+    config = checked_config(plan.values, request)
     check_run_outputs(config)
     check_checkpoint(request.run, config)
-    for note in lesson.notes:
+    for note in plan.notes:
         yield Progress(0, 0, note)
-    steps = request.steps or (yield from steps_within(config, lesson, request.minutes))
+    steps = request.steps or (yield from steps_within(config, plan, request.minutes))
     make_folder(request.run)
-    if lesson.table:
-        write_text(request.run / PAIRS, lesson.table)
-    write_text(request.run / CONFIG, dump_yaml({**lesson.values, "steps": steps, "epoch": epoch_of(steps, EPOCH)}))
+    if plan.table:
+        write_text(request.run / PAIRS, plan.table)
+    write_text(request.run / CONFIG, dump_yaml({**plan.values, "steps": steps, "epoch": epoch_of(steps, EPOCH)}))
     write_text(request.run / REQUEST, json.dumps(asked))
     return load_config(request.run / CONFIG)
 
@@ -183,18 +183,18 @@ def checked_config(values: Mapping[str, Any], request: TeachRequest) -> TrainCon
     return config.model_copy(update={"run": request.run, "output": request.output})
 
 
-def steps_within(config: TrainConfig, lesson: Lesson, minutes: float) -> Generator[Progress, None, int]:
+def steps_within(config: TrainConfig, plan: FineTuningPlan, minutes: float) -> Generator[Progress, None, int]:
     """Return how many steps fit into a time, `STEPS` at most; a few are timed."""
     from napari_virtual_paint.training.time_estimate import DataShape, estimating
 
-    shape = DataShape(lesson.channels, len(lesson.stains), HELD * lesson.pixels, lesson.pixels)
+    shape = DataShape(plan.channels, len(plan.stains), HELD * plan.pixels, plan.pixels)
     found = yield from estimating(config, shape)
     return min(STEPS, found.pace.steps_within(SHARE_OF_TIME * 60 * minutes, EPOCH))
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """A teaching that can begin."""
+class FineTuningPlan:
+    """The configuration of a fine-tuning, and what it was made from."""
 
     values: Mapping[str, Any]  # the training configuration, as mappings that a YAML can hold; the number of steps is the largest
     table: str  # the pairs of two folders as a table, which is not written yet; empty where the configuration finds them
@@ -204,8 +204,8 @@ class Lesson:
     notes: tuple[str, ...] = ()  # what the user should know of the pairs, one sentence each
 
 
-def plan_lesson(request: TeachRequest) -> Lesson:
-    """Return the configuration of a teaching; of the pairs, only the files' heads are read, unless the model's scale is a fixed one.
+def plan_fine_tuning(request: TeachRequest) -> FineTuningPlan:
+    """Return the configuration of a fine-tuning; of the pairs, only the files' heads are read, unless the model's scale is a fixed one.
 
     Raises
     ------
@@ -254,7 +254,7 @@ def plan_lesson(request: TeachRequest) -> Lesson:
         "seed": request.seed,
     }
     pixels = sum(math.prod(one.shape) / one.shape[1] / (one.shape[2] if data.planes_as_channels else 1) for _, one, _ in opened)
-    return Lesson(values, table, len(info.channels), tuple(stains), float(pixels), tuple(notes))
+    return FineTuningPlan(values, table, len(info.channels), tuple(stains), float(pixels), tuple(notes))
 
 
 def check_trainable(model: Model) -> None:

@@ -72,18 +72,18 @@ def teaching_text(request: TrainRequest, choice: TrainState) -> Generator[Any, N
     """
     from napari_virtual_paint.training.config.data import Data
     from napari_virtual_paint.training.pace import epoch_of
-    from napari_virtual_paint.training.teach import EPOCH, MINUTES, TeachRequest, checked_config, plan_lesson, steps_within
+    from napari_virtual_paint.training.teach import EPOCH, MINUTES, TeachRequest, checked_config, plan_fine_tuning, steps_within
 
     assert request.package is not None
     data = Data.model_validate(pairs_section(choice)).starting_from(request.folder)
     steps = choice.amount if choice.length == "steps" else None
     minutes = choice.minutes or MINUTES
     asked = TeachRequest(choice.start, (), request.package, choice.name.strip(), data=data, minutes=minutes, steps=steps)
-    lesson = plan_lesson(asked)
-    steps = steps or (yield from steps_within(checked_config(lesson.values, asked), lesson, minutes))
+    plan = plan_fine_tuning(asked)
+    steps = steps or (yield from steps_within(checked_config(plan.values, asked), plan, minutes))
     card = {"license": choice.license or None, "authors": split_names(choice.author), "not_for": choice.not_for}
     device = {} if choice.device == "auto" else {"device": choice.device}
-    return as_text({**lesson.values, **card, **device, "run": RUN, "steps": steps, "epoch": epoch_of(steps, EPOCH)})
+    return as_text({**plan.values, **card, **device, "run": RUN, "steps": steps, "epoch": epoch_of(steps, EPOCH)})
 
 
 def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress, None, None]:

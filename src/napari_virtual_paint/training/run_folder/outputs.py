@@ -14,7 +14,7 @@ def check_run_outputs(config: TrainConfig) -> None:
     Raises `InputError` if they would replace an input, another model or a folder of something else.
     """
     assert config.run is not None
-    own = {str(config.run / name) for name in TAUGHT}  # the table of pairs that a teaching wrote there itself
+    own = {str(config.run / name) for name in TAUGHT}  # the table of pairs that a fine-tuning wrote there itself
     check_outputs([config.output, config.run], [source for source in config.data.sources() if source not in own])
     check_own_folder(config.run, is_run_folder, what="a training")
     check_replaced_package(config.output, config.id)

@@ -30,7 +30,7 @@ PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "p
 """File names in a run folder."""
 CHECKED = ("looks.json", "pairs.json")  # what the checks of pairs write there
 TAUGHT = ("teach.yaml", "teach.json", "pairs.csv")
-"""What is there before a teaching begins: its configuration, what it was made for, and the table of the pairs of two folders."""
+"""What is there before a fine-tuning begins: its configuration, what it was made for, and the table of the pairs of two folders."""
 
 
 def is_run_folder(folder: Path) -> bool:
